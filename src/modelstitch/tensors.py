@@ -1,0 +1,54 @@
+"""The shared shapes, the fingerprint of tensors, and the one place that says which axis holds the channels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Activation = Float[Tensor, "n *dims"]
+Logits = Float[Tensor, "n classes"]
+Labels = Int[Tensor, " n"]
+Rows = Float[Tensor, "rows channels"]
+
+Kind = Literal["map", "tokens", "vector", "input", "output"]
+"""map: channels on axis 1, positions after it; tokens: channels on the last axis; vector: one axis of channels."""
+
+
+def rows(activation: Tensor, kind: Kind) -> Tensor:
+    """One row per position, one column per channel: what a position-wise stitch and a per-position measure see.
+
+    Args:
+        activation: ``(n, c, *positions)`` for a map, ``(n, *positions, c)`` for tokens, ``(n, c)`` for a vector.
+        kind: the kind of the cut it was taken at.
+
+    Returns:
+        ``(n · positions, c)``, example by example; a view where the memory layout allows.
+
+    Example:
+        >>> rows(torch.zeros(2, 3, 4, 4), "map").shape
+        torch.Size([32, 3])
+    """
+    if kind == "map":
+        activation = activation.movedim(1, -1)
+    return activation.reshape(-1, activation.shape[-1])
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """16 hex digits that change when a name, shape, type or bit of any tensor changes; order does not matter.
+
+    Example:
+        >>> a = {"w": torch.zeros(2), "b": torch.ones(1)}
+        >>> fingerprint(a) == fingerprint(dict(reversed(a.items()))), fingerprint(a) == fingerprint({"w": a["w"]})
+        (True, False)
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+    return digest.hexdigest()
