@@ -1,0 +1,72 @@
+"""One record as one line of JSON, and back: a line that is not exactly a record is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from modelstitch.errors import BadFile, NumericalFailure, SettingError
+from modelstitch.records.record import COLUMNS, Record
+
+
+def line_of(record: Record) -> bytes:
+    """The record as one line, newline included."""
+    # NaN is not JSON: a reader in another language would refuse the whole file.
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def record_of(line: bytes, place: str) -> Record:
+    """The record in a line.
+
+    Args:
+        line: as `line_of` wrote it.
+        place: the file and line number, for the error.
+
+    Raises:
+        BadFile: it is no JSON, has other columns, or holds what no record can hold.
+    """
+    asked = f"read the record in {place}"
+    do = "delete that line: the others are whole, and the sweep computes the missing one again"
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise BadFile(asked, f"no JSON ({error})", do) from error
+    if not isinstance(found, dict) or found.keys() != COLUMNS.keys():
+        raise BadFile(asked, _difference(found), "read it with the modelstitch that wrote it, or " + do)
+    wrong = [f"{name} is {found[name]!r}" for name, kind in COLUMNS.items() if not _is(found[name], kind)]
+    if wrong:
+        raise BadFile(asked, ", ".join(wrong), do)
+    try:
+        return Record(**{name: _as(found[name], kind) for name, kind in COLUMNS.items()})
+    except (SettingError, NumericalFailure) as error:
+        raise BadFile(asked, error.found, do) from error
+
+
+def _difference(found: object) -> str:
+    if not isinstance(found, dict):
+        return f"JSON, but a {type(found).__name__} and no record"
+    missing = [name for name in COLUMNS if name not in found]
+    unknown = [name for name in found if name not in COLUMNS]
+    sides = [
+        f"{word} columns {', '.join(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names
+    ]
+    return "; ".join(sides)
+
+
+def _is(value: object, kind: str) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {
+        "str": isinstance(value, str),
+        "int": number and isinstance(value, int),
+        "float": number,
+        "float | None": number or value is None,
+        "tuple[float, ...]": isinstance(value, list) and all(_is(item, "float") for item in value),
+        "dict[str, str]": isinstance(value, dict) and all(_is(item, "str") for item in value.values()),
+    }[kind]
+
+
+def _as(value: Any, kind: str) -> Any:
+    if kind == "tuple[float, ...]":
+        return tuple(map(float, value))
+    return float(value) if kind.startswith("float") and value is not None else value
