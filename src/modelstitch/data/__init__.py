@@ -1,0 +1,35 @@
+"""Labelled examples: the sets that modelstitch knows by name, and the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from modelstitch.data.fashion_mnist import fashion_mnist
+from modelstitch.data.samples import Samples, check_disjoint, check_samples
+from modelstitch.data.split import Split
+from modelstitch.data.transforms import augment
+from modelstitch.errors import SettingError, did_you_mean
+
+DATA_SETS: dict[str, Callable[[str | Path | None], Split]] = {"fashion_mnist": fashion_mnist}
+
+
+def load(name: str, *, folder: str | Path | None = None) -> Split:
+    """Load a data set by name.
+
+    Args:
+        name: a name in ``DATA_SETS``.
+        folder: where its files are; by default the usual places are searched.
+
+    Raises:
+        SettingError: no such data set.
+        DataError: its files are not to be had.
+        BadFile: its files are corrupt.
+    """
+    if name not in DATA_SETS:
+        do = did_you_mean(name, DATA_SETS, f"choose one of {', '.join(DATA_SETS)}")
+        raise SettingError(f"load the data set {name!r}", "no data set of that name", do)
+    return DATA_SETS[name](folder)
+
+
+__all__ = ["DATA_SETS", "Samples", "Split", "augment", "check_disjoint", "check_samples", "fashion_mnist", "load"]

@@ -1,0 +1,182 @@
+"""Labelled examples in memory, in one fixed order, and what every other room asks of them.
+
+Order and identity matter more than speed here: a stitching compares two networks on the same examples in the same
+order, and never fits on an example that it is judged on. So the examples are tensors, not streams, and each has an id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Tensor
+
+from modelstitch.data.transforms import augment
+from modelstitch.errors import DataError
+from modelstitch.tensors import Labels, fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Labelled examples, stored compactly and handed out as a network sees them.
+
+    Args:
+        name: what the data is called in records.
+        inputs: ``(n, ...)``: uint8 images ``(n, c, h, w)``, floats, or integer tokens.
+        labels: ``(n,)``, integers from 0 to ``classes - 1``.
+        classes: how many classes there are.
+        mean: per channel, in units of a whole uint8 range; with ``std`` it turns uint8 into ``(x / 255 - mean) / std``.
+        std: per channel; with ``mean`` empty, inputs are handed out as they are stored.
+        crop: zero padding of the random crop that suits this data, in pixels; 0 for none.
+        flip: whether a mirrored example still belongs to its class.
+
+    Example:
+        >>> samples = Samples("two", torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), classes=2)
+        >>> len(samples), [len(labels) for _, labels in samples.batches(1)]
+        (2, [1, 1])
+    """
+
+    name: str
+    # Left unchecked by shape so that `check_samples` can say in words what is wrong with them.
+    inputs: Tensor
+    labels: Tensor
+    classes: int
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    crop: int = 0
+    flip: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def example(self) -> Shaped[Tensor, "m ..."]:
+        """The first two examples as a network sees them: enough to trace it with a batch axis."""
+        return self.normalised(self.inputs[:2])
+
+    def normalised(self, inputs: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "m ..."]:
+        """Stored inputs turned into what a network sees: ``(x / 255 - mean) / std``, or as they are without a mean."""
+        if not self.mean:
+            return inputs
+        shape = (1, -1, *[1] * (inputs.dim() - 2))
+        mean, std = (torch.tensor(values).view(shape) for values in (self.mean, self.std))
+        return (inputs.float() / 255 - mean) / std
+
+    def batches(
+        self, size: int = 256, order: Int[Tensor, " k"] | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Labels]]:
+        """Yield inputs as a network sees them, with their labels; the last batch may be as small as one.
+
+        Args:
+            size: examples per batch.
+            order: which examples, in which order; all in the stored order if absent.
+            generator: draws this data's random crops and flips; without one the examples come as stored.
+        """
+        for start in range(0, len(self) if order is None else len(order), size):
+            picked = slice(start, start + size) if order is None else order[start : start + size]
+            inputs = self.inputs[picked]
+            if generator is not None and (self.crop or self.flip):
+                inputs = augment(inputs, crop=self.crop, flip=self.flip, generator=generator)
+            yield self.normalised(inputs), self.labels[picked]
+
+    def take(self, indices: Int[Tensor, " k"]) -> Samples:
+        """The examples at these indices, in that order."""
+        return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices])
+
+    def first(self, n: int) -> Samples:
+        """The first ``n`` examples, or all of them where there are fewer."""
+        return dataclasses.replace(self, inputs=self.inputs[:n], labels=self.labels[:n])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any input, label, mean or std, and with the order."""
+        scales = {"mean": torch.tensor(self.mean).double(), "std": torch.tensor(self.std).double()}
+        return fingerprint({"inputs": self.inputs, "labels": self.labels, **scales})
+
+    @cached_property
+    def ids(self) -> list[bytes]:
+        """16 bytes per example, equal for two examples exactly when a network sees the same input in both."""
+        ids: list[bytes] = []
+        for inputs, _ in self.batches(1024):
+            table = inputs.detach().contiguous().reshape(len(inputs), -1).view(torch.uint8).numpy()
+            ids.extend(hashlib.blake2b(row, digest_size=16).digest() for row in table)
+        return ids
+
+
+def channel_moments(
+    images: UInt8[Tensor, "n c h w"],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and standard deviation of each channel, in units of the whole uint8 range.
+
+    Both come from the exact count of each of the 256 values, so that they are the same on every machine.
+
+    Returns:
+        ``(mean, std)``, each with one number per channel; the deviation is that of the population.
+
+    Example:
+        >>> channel_moments(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
+        ((0.5,), (0.5,))
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in images.unbind(1):
+        share = torch.bincount(channel.reshape(-1), minlength=256).double() / channel.numel()
+        mean = (share * values).sum()
+        means.append(float(mean))
+        deviations.append(float((share * (values - mean) ** 2).sum().sqrt()))
+    return tuple(means), tuple(deviations)
+
+
+def check_samples(samples: Samples) -> Samples:
+    """Refuse examples from which no honest number can come.
+
+    Returns:
+        The same samples.
+
+    Raises:
+        DataError: no examples, one class only, labels that are not integers from 0 to ``classes - 1``, another
+            number of labels than inputs, or inputs that are not finite.
+    """
+    labels, inputs = samples.labels, samples.inputs
+    asked = f"use the {len(inputs)} examples of {samples.name!r}"
+    if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        found = f"labels of type {labels.dtype} and shape {tuple(labels.shape)}"
+        raise DataError(asked, found, "give one integer label per example")
+    if len(labels) != len(inputs):
+        raise DataError(asked, f"{len(labels)} labels for {len(inputs)} inputs", "give one label per input")
+    if not len(labels):
+        raise DataError(asked, "no examples", "check the folder, filter or split that they come from")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= samples.classes:
+        found = f"labels from {low} to {high} for {samples.classes} classes"
+        raise DataError(asked, found, f"number the classes from 0 to {samples.classes - 1}")
+    if low == high:
+        raise DataError(asked, f"only class {low}", "use examples of two or more classes: any network is right on one")
+    if inputs.is_floating_point():
+        _check_finite(inputs, asked)
+    return samples
+
+
+def _check_finite(inputs: Float[Tensor, "n ..."], asked: str) -> None:
+    bad = ~inputs.reshape(len(inputs), -1).isfinite().all(dim=1)
+    if bad.any():
+        found = f"{int(bad.sum())} inputs with a value that is not finite, the first at index {int(bad.int().argmax())}"
+        raise DataError(asked, found, "remove or repair them")
+
+
+def check_disjoint(fit: Samples, test: Samples) -> None:
+    """Refuse a test that was seen while fitting: examples are compared by what a network sees, not by position.
+
+    Raises:
+        DataError: some of the test inputs are also in ``fit``.
+    """
+    seen = set(fit.ids)
+    shared = sum(one in seen for one in test.ids)
+    if shared:
+        found = f"{shared} of the {len(test)} test examples are also among the {len(fit)} fitted on"
+        raise DataError(f"fit on {fit.name!r} and test on {test.name!r}", found, "split them without overlap")

@@ -1,0 +1,22 @@
+"""The networks that modelstitch builds, stores and finds."""
+
+from modelstitch.networks.architectures import ARCHITECTURES, build
+from modelstitch.networks.folder import Config, load_folder, save_network, weights_fingerprint
+from modelstitch.networks.mlp import mlp
+from modelstitch.networks.myrtle import myrtle
+from modelstitch.networks.references import LoadedNetwork, load_network
+from modelstitch.networks.resnet import resnet18
+
+__all__ = [
+    "ARCHITECTURES",
+    "Config",
+    "LoadedNetwork",
+    "build",
+    "load_folder",
+    "load_network",
+    "mlp",
+    "myrtle",
+    "resnet18",
+    "save_network",
+    "weights_fingerprint",
+]

@@ -1,0 +1,6 @@
+"""How base networks are trained before they are stitched."""
+
+from modelstitch.pretraining.store import SCHEDULES, train_network
+from modelstitch.pretraining.supervised import Curve, Schedule, error_percent, train_supervised
+
+__all__ = ["SCHEDULES", "Curve", "Schedule", "error_percent", "train_network", "train_supervised"]

@@ -1,0 +1,158 @@
+"""How a network learns its labels: plain SGD on the cross-entropy, the learning rate dropped twice.
+
+The step drops follow Bansal, Nakkiran and Barak (2021, appendix), scaled: they fall at one half and three quarters of
+all steps, however many there are. Order and augmentation are keyed by seed and epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from modelstitch.data import Samples
+from modelstitch.data.samples import check_samples
+from modelstitch.errors import NumericalFailure, SettingError
+from modelstitch.progress import track
+from modelstitch.seeding import generator
+
+Curve = list[dict[str, float]]
+"""One row per epoch: ``epoch``, mean ``loss`` in nats, ``error`` in percent, both as seen while training."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Args:
+        epochs: passes over the data.
+        batch_size: examples per step, two or more: batch norm has no variance of one example.
+        learning_rate: of the first half of all steps.
+        momentum: of SGD, not Nesterov's.
+        weight_decay: on every parameter.
+
+    Raises:
+        SettingError: a value that cannot train.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "batch_size": 2, "learning_rate": 0, "momentum": 0, "weight_decay": 0}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= low):
+                raise SettingError(f"train with {name} = {value}", "no such training", f"choose {low} or more")
+
+
+def train_supervised(
+    network: nn.Module, samples: Samples, *, schedule: Schedule, seed: int, device: str | torch.device = "cpu"
+) -> Curve:
+    """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
+
+    Args:
+        network: gives logits ``(n, classes)``.
+        samples: what to learn, augmented as they say.
+        schedule: how long and how fast.
+        seed: keys the order of the examples and their augmentation.
+        device: where to compute.
+
+    Returns:
+        One row per epoch, measured on the augmented examples while they are learnt.
+
+    Raises:
+        DataError: the samples cannot be learnt from.
+        NumericalFailure: the loss is not finite.
+    """
+    check_samples(samples)
+    home = next(network.parameters()).device
+    network.to(device).train()
+    if samples.inputs.dim() == 4:
+        # Convolutions on the CPU and on tensor cores are fastest with the channels last.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+    )
+    steps = schedule.epochs * steps_per_epoch(len(samples), schedule.batch_size)
+    drops = torch.optim.lr_scheduler.MultiStepLR(optimiser, [steps // 2, steps * 3 // 4], gamma=0.2)
+    curve: Curve = []
+    for epoch in range(1, schedule.epochs + 1):
+        label = f"{samples.name} epoch {epoch}/{schedule.epochs}"
+        batches = _batches(samples, schedule.batch_size, seed, epoch)
+        tracked = track(batches, label, steps_per_epoch(len(samples), schedule.batch_size))
+        curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.to(home).eval()
+    return curve
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Batches in one pass, a last one of a single example left out: batch norm has no variance of it.
+
+    Example:
+        >>> steps_per_epoch(257, 128), steps_per_epoch(258, 128)
+        (2, 3)
+    """
+    return examples // batch_size + (examples % batch_size > 1)
+
+
+def _batches(samples: Samples, size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    order = torch.randperm(len(samples), generator=generator("order", seed, epoch))
+    if len(order) % size == 1:
+        order = order[:-1]
+    return samples.batches(size, order, generator("augmentation", seed, epoch))
+
+
+def _epoch(
+    network: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    optimiser: torch.optim.Optimizer,
+    drops: torch.optim.lr_scheduler.LRScheduler,
+) -> dict[str, float]:
+    """One pass; the mean loss and the error in percent on the way."""
+    device = next(network.parameters()).device
+    total, wrong, seen = 0.0, 0, 0
+    for inputs, targets in batches:
+        inputs, targets = inputs.to(device), targets.to(device)
+        logits = network(inputs)
+        loss = cross_entropy(logits, targets)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        drops.step()
+        total += value * len(targets)
+        wrong += int((logits.detach().argmax(1) != targets).sum())
+        seen += len(targets)
+    return {"loss": total / seen, "error": 100 * wrong / seen}
+
+
+@torch.no_grad()
+def error_percent(network: nn.Module, samples: Samples, *, device: str | torch.device = "cpu") -> float:
+    """Share of the samples whose highest logit is not that of their class, in percent.
+
+    Args:
+        network: in eval mode, on any device; it is left on its own.
+        samples: what to judge it on.
+        device: where to compute.
+    """
+    home = next(network.parameters()).device
+    network.to(device)
+    wrong = sum(
+        int((network(inputs.to(device)).argmax(1).cpu() != labels).sum()) for inputs, labels in samples.batches()
+    )
+    network.to(home)
+    return 100 * wrong / len(samples)
