@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from modelstitch.data.cifar import cifar10
+from modelstitch.data.digits import digits
 from modelstitch.data.fashion_mnist import fashion_mnist
-from modelstitch.data.samples import Samples, check_disjoint, check_samples
+from modelstitch.data.samples import Samples, as_samples, check_disjoint, check_samples
 from modelstitch.data.split import Split
 from modelstitch.data.transforms import augment
 from modelstitch.errors import SettingError, did_you_mean
 
-DATA_SETS: dict[str, Callable[[str | Path | None], Split]] = {"fashion_mnist": fashion_mnist}
+DATA_SETS: dict[str, Callable[[str | Path | None], Split]] = {
+    "digits": lambda folder: digits(),
+    "fashion_mnist": fashion_mnist,
+    "cifar10": cifar10,
+}
 
 
 def load(name: str, *, folder: str | Path | None = None) -> Split:
@@ -19,7 +25,7 @@ def load(name: str, *, folder: str | Path | None = None) -> Split:
 
     Args:
         name: a name in ``DATA_SETS``.
-        folder: where its files are; by default the usual places are searched.
+        folder: where its files are; by default the usual places are searched. The digits come with the package.
 
     Raises:
         SettingError: no such data set.
@@ -32,4 +38,16 @@ def load(name: str, *, folder: str | Path | None = None) -> Split:
     return DATA_SETS[name](folder)
 
 
-__all__ = ["DATA_SETS", "Samples", "Split", "augment", "check_disjoint", "check_samples", "fashion_mnist", "load"]
+__all__ = [
+    "DATA_SETS",
+    "Samples",
+    "Split",
+    "as_samples",
+    "augment",
+    "check_disjoint",
+    "check_samples",
+    "cifar10",
+    "digits",
+    "fashion_mnist",
+    "load",
+]
