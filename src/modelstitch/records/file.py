@@ -68,7 +68,8 @@ class RecordFile:
         Raises:
             BadFile: a line is foreign.
         """
-        return Records({record.key: record for record in open_records(self.path)}.values())
+        with self._locked():
+            return Records({record.key: record for record in open_records(self.path)}.values())
 
     def keys(self) -> frozenset[str]:
         """The keys of what is in the file.
@@ -76,7 +77,7 @@ class RecordFile:
         Raises:
             BadFile: a line is foreign.
         """
-        return frozenset(record.key for record in open_records(self.path))
+        return frozenset(record.key for record in self.records())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
@@ -89,12 +90,14 @@ class RecordFile:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
-                os.ftruncate(handle, self._whole_bytes())
+                self._drop_torn_line(handle)
                 yield handle
             finally:
                 os.close(handle)
         except OSError as error:
             raise refusal(self.path, error) from error
 
-    def _whole_bytes(self) -> int:
-        return self.path.read_bytes().rfind(b"\n") + 1
+    def _drop_torn_line(self, handle: int) -> None:
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            os.ftruncate(handle, self.path.read_bytes().rfind(b"\n") + 1)

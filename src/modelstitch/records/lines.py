@@ -48,10 +48,8 @@ def _difference(found: object) -> str:
         return f"JSON, but a {type(found).__name__} and no record"
     missing = [name for name in COLUMNS if name not in found]
     unknown = [name for name in found if name not in COLUMNS]
-    sides = [
-        f"{word} columns {', '.join(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names
-    ]
-    return "; ".join(sides)
+    sides = {"missing": missing, "unknown": unknown}
+    return "; ".join(f"{word} columns {', '.join(names)}" for word, names in sides.items() if names)
 
 
 def _is(value: object, kind: str) -> bool:

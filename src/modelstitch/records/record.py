@@ -126,10 +126,8 @@ class Record:
     def __post_init__(self) -> None:
         for column, choices in _CHOICES.items():
             if getattr(self, column) not in choices:
-                found = f"{column} is {getattr(self, column)!r}"
-                raise SettingError(
-                    f"the record of {self.stitching}", found, f"use one of {', '.join(map(repr, choices))}"
-                )
+                found, do = f"{column} is {getattr(self, column)!r}", f"use one of {', '.join(map(repr, choices))}"
+                raise SettingError(f"the record of {self.stitching}", found, do)
         told = {name: getattr(self, name) for name in ("bottom_depth", "top_depth", "seconds")}
         wrong = [f"{name} is {value}" for name, value in told.items() if not math.isfinite(value)]
         if wrong:

@@ -55,9 +55,7 @@ class Records(Sequence[Record]):
         lines = [f"{len(self)} records, {failed} failed"]
         if self:
             width = max(len(record.stitching) for record in self[: self._SHOWN])
-            lines.append(
-                f"{'stitching':{width}}  {'control':9}  {'penalty [95%]':>24}  {'error':>6}  {'CKA':>5}  family"
-            )
+            lines.append(_columns(width, "stitching", "control", "penalty [95%]", "error", "CKA", "family"))
             lines += [_row(record, width) for record in self[: self._SHOWN]]
         if len(self) > self._SHOWN:
             lines.append(f"… and {len(self) - self._SHOWN} more")
@@ -84,7 +82,7 @@ class Records(Sequence[Record]):
             {name: pandas.Series(columns[name], dtype=_DTYPES.get(kind, "object")) for name, kind in COLUMNS.items()}
         )
 
-    def plot(self) -> altair.VConcatChart:
+    def plot(self) -> altair.HConcatChart:
         """The figure of these records: penalty over depth with its controls, and CKA at the same places."""
         from modelstitch import figures
 
@@ -100,9 +98,12 @@ class Records(Sequence[Record]):
 
 
 def _row(record: Record, width: int) -> str:
-    head = f"{record.stitching:{width}}  {record.control:9}"
     if record.status == "failed":
-        return f"{head}  failed: {record.reason.splitlines()[0]}"
-    interval = f"{record.penalty:+.2f} [{record.penalty_low:+.2f}, {record.penalty_high:+.2f}]"
+        return f"{record.stitching:{width}}  {record.control:9}  failed: {record.reason.splitlines()[0]}"
+    penalty = f"{record.penalty:+.2f} [{record.penalty_low:+.2f}, {record.penalty_high:+.2f}]"
     cka = "–" if record.cka is None else f"{record.cka:.3f}"
-    return f"{head}  {interval:>24}  {record.error:6.2f}  {cka:>5}  {record.family}"
+    return _columns(width, record.stitching, record.control, penalty, f"{record.error:.2f}", cka, record.family)
+
+
+def _columns(width: int, stitching: str, control: str, penalty: str, error: str, cka: str, family: str) -> str:
+    return f"{stitching:{width}}  {control:9}  {penalty:>24}  {error:>6}  {cka:>5}  {family}"

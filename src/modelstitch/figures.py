@@ -1,0 +1,216 @@
+"""Figures of records: a frame goes in, an Altair chart comes out, and every file made of it works offline.
+
+Beware: controls reach tens of points where stitchings stay below two, so the two never share a scale here.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from modelstitch.errors import DataError, SettingError
+from modelstitch.files import write_whole
+
+# Okabe and Ito's palette, told apart with any colour vision; shapes tell the series apart in print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
+_GREY = "#767676"
+_WIDTH, _HEIGHT = 320, 260
+# Half a point's width in shares of depth: series measured at one place must not hide each other's intervals.
+_APART = 0.008
+_RECIPE = {
+    "data": "data",
+    "n_fit": "fitted on",
+    "n_test": "measured on",
+    "family": "family",
+    "matching": "matching",
+    "batch_norm": "batch norm",
+    "seed": "seed",
+}
+# `inline` puts the drawing code into the page: it opens without a network, and long after a CDN has moved on.
+_FORMATS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "png", "scale_factor": 2},
+    ".svg": {"format": "svg"},
+    ".pdf": {"format": "pdf"},
+    ".html": {"format": "html", "inline": True},
+}
+_TIPS = (
+    *(("stitching:N", "stitching", ""), ("control:N", "control", "")),
+    *(
+        ("penalty:Q", "penalty, points", "+.2f"),
+        ("penalty_low:Q", "95% from", "+.2f"),
+        ("penalty_high:Q", "to", "+.2f"),
+    ),
+    *(("loss_penalty:Q", "penalty in loss, nats", "+.3f"), ("error:Q", "error stitched, %", ".2f")),
+    *(("error_top:Q", "error of the top, %", ".2f"), ("error_bottom:Q", "error of the bottom, %", ".2f")),
+    *(("cka:Q", "linear CKA", ".3f"), ("residual:Q", "residual of direct matching", ".3f")),
+    *(("agreement_top:Q", "agreement with the top", ".3f"), ("family:N", "family", ""), ("matching:N", "matching", "")),
+    *(("n_test:Q", "test examples", ","), ("seed:Q", "seed", "")),
+)
+
+
+def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
+    """Stitching penalty over the depth of the bottom, with its controls, and linear CKA at the same places.
+
+    The first panel leaves the untrained control out and so shows the stitchings at their own scale; the second, drawn
+    when there is such a control, shows all at one scale; the third, drawn when CKA was computed, what the activations
+    alone say. Bars are 95% paired bootstrap intervals, lines join the mean over seeds. Failed records are counted in
+    the subtitle and never drawn.
+
+    Args:
+        frame: one row per record, as `Records.to_pandas` gives it; penalty in percentage points of test error.
+
+    Returns:
+        The chart; in a notebook it shows itself, `save_figure` writes it.
+
+    Raises:
+        DataError: there is no record to draw.
+    """
+    ok = frame[frame["status"] == "ok"].copy()
+    if ok.empty:
+        found = f"none of {len(frame)} records has a value"
+        raise DataError("a figure of records", found, "read their `reason` column, or make records first")
+    ok["series"] = _series(ok)
+    names = sorted(ok["series"].unique(), key=lambda name: (name.startswith("control"), name))
+    ok["place"] = ok["bottom_depth"] + (ok["series"].map(names.index) - (len(names) - 1) / 2) * _APART
+    trained = ok[ok["control"] != "untrained"]
+    panels = [_penalty_panel(trained, names, "The stitchings")]
+    if len(trained) < len(ok):
+        panels.append(_penalty_panel(ok, names, "The same beside the untrained control"))
+    if ok["cka"].notna().any():
+        panels.append(_cka_panel(ok[ok["cka"].notna()], names))
+    title = alt.TitleParams(
+        "Stitching penalty: what is lost when one network's bottom meets another's top",
+        subtitle=_subtitle(frame, ok, width=60 * len(panels)),
+    )
+    return _styled(alt.HConcatChart(hconcat=panels, title=title, spacing=36))
+
+
+def save_figure(chart: alt.TopLevelMixin, path: str | Path) -> None:
+    """Write a chart as ``.png`` (twice the screen's resolution), ``.svg``, ``.pdf`` or ``.html`` (works offline).
+
+    Args:
+        chart: any Altair chart.
+        path: where; its ending decides the format.
+
+    Raises:
+        SettingError: no format has that ending.
+        NotWritable: the place refuses; what lay there before is untouched.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _FORMATS:
+        raise SettingError(f"a figure in {path}", f"the ending {ending!r}", f"use one of {', '.join(_FORMATS)}")
+    drawn: io.StringIO | io.BytesIO = io.BytesIO() if ending in (".png", ".pdf") else io.StringIO()
+    chart.save(drawn, **_FORMATS[ending])
+    content = drawn.getvalue()
+    write_whole(path, content.encode() if isinstance(content, str) else content)
+
+
+def _series(ok: pd.DataFrame) -> list[str]:
+    """One name per line of the figure: who meets whom, and what sets it apart when recipes are mixed."""
+    normal = ok[ok["control"] != "self"]
+    mixed = [column for column in ("data", "family", "matching", "batch_norm") if normal[column].nunique() > 1]
+    return [_name(row, mixed) for _, row in ok.iterrows()]
+
+
+def _name(row: pd.Series[Any], mixed: list[str]) -> str:
+    if row["control"] == "self":
+        return f"control: {row['bottom_network']} with itself ({row['family']})"
+    apart = "".join(f", {row[column]}" for column in mixed)
+    bottom = f"control: untrained {row['bottom_network']}" if row["control"] == "untrained" else row["bottom_network"]
+    return f"{bottom} → {row['top_network']}{apart}"
+
+
+def _penalty_panel(rows: pd.DataFrame, names: list[str], title: str) -> alt.LayerChart:
+    base = _base(rows, names)
+    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3]).encode(y="zero:Q")
+    line = base.mark_line(opacity=0.75).encode(y=_points_of_error("mean(penalty):Q"))
+    bars = base.mark_rule(opacity=0.7, strokeWidth=1.5).encode(y="penalty_low:Q", y2="penalty_high:Q")
+    return _panel([zero, line, bars, _points(base, names, "penalty:Q")], title)
+
+
+def _points_of_error(field: str) -> alt.Y:
+    # Ticks and ends rounded alike: a label stands at the very top in each panel, and the headings align.
+    axis, scale = alt.Axis(tickCount=6), alt.Scale(nice=6)
+    return alt.Y(field, title="penalty, points of test error", axis=axis, scale=scale)
+
+
+def _cka_panel(rows: pd.DataFrame, names: list[str]) -> alt.LayerChart:
+    base = _base(rows, names)
+    line = base.mark_line(opacity=0.75).encode(
+        y=alt.Y("mean(cka):Q", title="linear CKA", scale=alt.Scale(domain=[0, 1]))
+    )
+    return _panel([line, _points(base, names, "cka:Q")], "What the activations alone say")
+
+
+def _base(rows: pd.DataFrame, names: list[str]) -> alt.Chart:
+    kept = rows[["series", "place", *(field.split(":")[0] for field, _, _ in _TIPS)]].astype(object)
+    # Values go in as they are: Altair's row limit is for frames, and no record may be left out of a figure.
+    values: list[Any] = kept.where(kept.notna(), None).to_dict("records")
+    colours = alt.Scale(domain=names, range=_cycle(_COLOURS, names))
+    return alt.Chart(alt.InlineData(values=values)).encode(
+        x=alt.X(
+            "place:Q",
+            title="share of layers in the bottom",
+            scale=alt.Scale(domain=[-0.02, 1.02], nice=False),
+            axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f"),
+        ),
+        color=alt.Color("series:N", scale=colours, title=None),
+    )
+
+
+def _points(base: alt.Chart, names: list[str], field: str) -> alt.Chart:
+    shapes = alt.Scale(domain=names, range=_cycle(_SHAPES, names))
+    tips = [alt.Tooltip(tip, title=title, format=form) for tip, title, form in _TIPS]
+    shown = base.mark_point(filled=True, size=60, opacity=1)
+    points: alt.Chart = shown.encode(y=field, shape=alt.Shape("series:N", scale=shapes, title=None), tooltip=tips)
+    return points
+
+
+def _panel(layers: list[alt.Chart], title: str) -> alt.LayerChart:
+    # Framed by the plot alone, so that the axis labels of one panel do not push its heading out of line.
+    heading = alt.TitleParams(title, frame="group")
+    return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=heading)
+
+
+def _cycle(values: tuple[str, ...], names: list[str]) -> list[str]:
+    return [values[i % len(values)] for i in range(len(names))]
+
+
+def _subtitle(frame: pd.DataFrame, ok: pd.DataFrame, width: int) -> list[str]:
+    """The recipe, the sizes and the versions, so that a figure torn from its page can still be read."""
+    # The self control has a family and a matching of its own, which its name in the legend tells.
+    asked = ok[ok["control"] != "self"] if (ok["control"] != "self").any() else ok
+    recipe = [f"{title} {_told(asked[column])}" for column, title in _RECIPE.items()]
+    versions = sorted({f"{name} {version}" for told in ok["versions"] for name, version in told.items()})
+    failed = len(frame) - len(ok)
+    counts = f"{len(ok)} records, {failed} more failed and are not drawn" if failed else f"{len(ok)} records"
+    reading = "bars: 95% paired bootstrap; above 0: worse than the top network"
+    return [*_wrapped(recipe, width), *_wrapped([reading, counts], width), *_wrapped(versions, width)]
+
+
+def _wrapped(parts: list[str], width: int) -> list[str]:
+    # No-break spaces inside a part: a line ends between two parts or not at all.
+    whole = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts]
+    return textwrap.wrap("\N{NO-BREAK SPACE}· ".join(whole), width, break_on_hyphens=False, break_long_words=False)
+
+
+def _told(values: pd.Series[Any]) -> str:
+    return ", ".join(f"{value:,}" if isinstance(value, int) else str(value) for value in values.unique().tolist())
+
+
+def _styled(chart: alt.HConcatChart) -> alt.HConcatChart:
+    styled: alt.HConcatChart = (
+        chart.configure_view(stroke=None)
+        .configure_axis(gridColor="#ececec", domainColor=_GREY, tickColor=_GREY, labelFontSize=12)
+        .configure_axisX(titleFontSize=12, titleFontWeight="normal")
+        .configure_axisY(titleFontSize=12, titleFontWeight="normal")
+        .configure_title(anchor="start", fontSize=13, subtitleColor="#555", subtitleFontSize=12, offset=12)
+        .configure_legend(orient="bottom", columns=3, labelLimit=0, labelFontSize=12, symbolSize=80, symbolOpacity=1)
+    )
+    return styled
