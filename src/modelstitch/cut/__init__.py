@@ -1,0 +1,11 @@
+"""Cutting a network where exactly one tensor crosses: bottom, top, and the list of legal cuts.
+
+Two ways lead there: ``exported`` splits the graph of ``torch.export``, ``replayed`` falls back on hooks. ``place`` picks
+one cut a block and names them, ``trace`` reads a graph, ``part`` holds the halves.
+"""
+
+from modelstitch.cut.capture import Capture, bottom, capture, cuts, top
+from modelstitch.cut.part import Bottom, Part, Top
+from modelstitch.cut.place import Cut
+
+__all__ = ["Bottom", "Capture", "Cut", "Part", "Top", "bottom", "capture", "cuts", "top"]

@@ -1,0 +1,116 @@
+"""The two halves of a cut network, and the view of a network that shares its weights and cannot change them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modelstitch.errors import NotCuttable
+
+if TYPE_CHECKING:
+    from modelstitch.cut.capture import Capture
+    from modelstitch.cut.place import Cut
+
+
+def frozen_view(network: nn.Module) -> nn.Module:
+    """A second module tree in eval mode over the same memory, whose tensors take no gradient.
+
+    The caller's modules are read only: mode, hooks, ``requires_grad`` and ``.grad`` of the original stay as they are,
+    and training the original in place shows in the view.
+
+    Raises:
+        NotCuttable: the network cannot be walked by ``copy.deepcopy``, or has lazy parameters.
+    """
+    name = type(network).__name__
+    memo: dict[int, Any] = {}
+    try:
+        for tensor in chain(network.parameters(), network.buffers()):
+            shared = tensor.detach()
+            memo[id(tensor)] = (
+                nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
+            )
+        view = copy.deepcopy(network, memo)
+    except Exception as problem:
+        raise NotCuttable(
+            f"a frozen view of {name}",
+            f"its modules cannot be copied: {problem}",
+            "run lazy modules once, and keep tensors in parameters or buffers",
+        ) from problem
+    return view.eval()
+
+
+class Part(nn.Module):
+    """A half of a cut network. All its weights are buffers that share the network's memory: nothing in it trains.
+
+    Attributes:
+        capture: the captured network it is a half of.
+        cut: where.
+    """
+
+    def __init__(self, capture: Capture, cut: Cut, run: nn.Module, finish: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.capture, self.cut, self.run = capture, cut, run
+        self._finish = finish
+        self.eval()
+
+    def forward(self, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Any:
+        """Run the half; side inputs (masks and the like) are given to both halves alike."""
+        return self._finish(self.run(x, *args, **kwargs))
+
+    def with_batch_statistics(self) -> Part:
+        """A copy whose batch norms follow train and eval mode, with running statistics of their own (cloned).
+
+        In train mode they use the batch's statistics and update their clones, as in the original paper's code; in eval
+        mode they use the clones. The network's own statistics never move.
+        """
+        return type(self)(self.capture, self.cut, self.capture.switching(self.run), self._finish)
+
+    def extra_repr(self) -> str:
+        """The cut, in ``repr``."""
+        return f"cut={self.cut.name!r}"
+
+
+class Bottom(Part):
+    """The layers up to a cut: inputs to activations."""
+
+
+class Top(Part):
+    """The layers after a cut: activations to outputs. It never runs the layers below."""
+
+
+class SwitchingNorm(nn.Module):
+    """A batch norm with shared weights and running statistics of its own."""
+
+    def __init__(
+        self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.register_buffer("running_mean", mean.clone())
+        self.register_buffer("running_var", var.clone())
+        self.momentum, self.eps = momentum, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the batch in train mode, by the running statistics in eval mode."""
+        return F.batch_norm(
+            x,
+            self.get_buffer("running_mean"),
+            self.get_buffer("running_var"),
+            self.weight,  # type: ignore[arg-type]
+            self.bias,  # type: ignore[arg-type]
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+
+
+def pair_up(example: Tensor) -> Tensor:
+    """At least two examples: a batch of one would be taken for a constant when the network is captured."""
+    return example if example.shape[0] > 1 else torch.cat([example, example])

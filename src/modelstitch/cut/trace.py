@@ -1,0 +1,287 @@
+"""Reading an exported graph: where exactly one tensor is live, and what stands there.
+
+*Data* nodes are those that depend on the main input's values; asking for a shape is not depending on values. After
+each data node the live tensors are those that some later data node or the output still uses. Where that is exactly one
+tensor, with the batch on its first axis, the graph can be cut.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.utils.flop_counter import FlopCounterMode
+
+from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
+from modelstitch.tensors import Kind
+
+aten = torch.ops.aten
+SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})
+_CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d"}
+_LINEARS = {"linear", "addmm", "mm"}
+_FIRST_AXIS = _CONVOLUTIONS | {"batch_norm", "_native_batch_norm_legit_no_training", "group_norm", "native_group_norm"}
+_FIRST_AXIS |= {"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"}
+_VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
+_LAST_AXIS = _LINEARS | {"layer_norm", "native_layer_norm", "rms_norm", "embedding"}
+
+
+class Trace:
+    """What an exported graph says of its network.
+
+    Attributes:
+        cuts: every legal cut, ``input`` first and ``output`` last.
+        node_of: the node whose value crosses, by cut name.
+        main: the placeholder of the main input.
+    """
+
+    def __init__(self, whole: GraphModule, view: nn.Module, inputs: Sequence[Tensor]) -> None:
+        self._nodes = list(whole.graph.nodes)
+        self.main = next(node for node in self._nodes if node.op == "placeholder")
+        self._data = self._data_nodes()
+        self._index = {node: i for i, node in enumerate(self._data)}
+        spelled = [".".join(part for part in (_path(n), _operator(n)) if part) for n in self._data]
+        self._operation_name = dict(zip(self._data, numbered(spelled), strict=True))
+        self._last_use = {node: self._find_last_use(node) for node in self._data}
+        self._last_in = self._find_module_ends()
+        self._count_layers(whole, inputs)
+        legal = self._legal_nodes()
+        modules = dict(view.named_modules())
+        inner = [node for node in legal if node is not self.main and self._last_use[node] < len(self._data)]
+        places = [self._place(node) for node in inner]
+        picked = pick_blocks(places, modules, self._layers_inside)
+        named = names_of(places, picked)
+        self.node_of: dict[str, Node] = {}
+        cuts = []
+        for node in legal:
+            if node in inner:
+                i = inner.index(node)
+                cuts.append(self._cut(node, *named[i], places[i].kind, i in picked))
+            else:
+                name: Kind = "input" if node is self.main else "output"
+                cuts.append(self._cut(node, name, (), name, False))
+            self.node_of[cuts[-1].name] = node
+        self.cuts = tuple(cuts)
+
+    # -- liveness ------------------------------------------------------------------------------------------------
+
+    def _data_nodes(self) -> list[Node]:
+        data = {self.main}
+        for node in self._nodes:
+            if node.target not in SHAPE_OPERATORS and node.op != "output" and data.intersection(node.all_input_nodes):
+                data.add(node)
+        return [node for node in self._nodes if node in data]
+
+    def _find_last_use(self, node: Node) -> int:
+        """Index of the last data node that uses this one; past the end when it is an output; itself when unused."""
+        uses = [len(self._data) if user.op == "output" else self._index.get(user, -1) for user in node.users]
+        return max(uses, default=self._index[node])
+
+    def _live_after(self, index: int) -> list[Node]:
+        return [node for node in self._data[: index + 1] if self._last_use[node] > index]
+
+    def _legal_nodes(self) -> list[Node]:
+        legal: dict[Node, None] = {}
+        live: set[Node] = set()
+        batch = expression(self.main, 0)
+        for index, node in enumerate(self._data):
+            live = {n for n in live if self._last_use[n] > index}
+            if self._last_use[node] > index:
+                live.add(node)
+            if len(live) == 1:
+                (crossing,) = live
+                value = crossing.meta["val"]
+                if isinstance(value, Tensor) and value.ndim >= 2 and expression(crossing, 0) == batch:
+                    legal[crossing] = None
+        return list(legal)
+
+    # -- modules, layers, cost -----------------------------------------------------------------------------------
+
+    def _find_module_ends(self) -> dict[str, int]:
+        return {call: i for i, node in enumerate(self._data) for call, _ in _calls(node)}
+
+    def _count_layers(self, whole: GraphModule, inputs: Sequence[Tensor]) -> None:
+        self._layers_inside: Counter[str] = Counter()
+        self._layers_before: list[int] = []
+        self._longest: dict[Node, int] = {}
+        total = 0
+        for node in self._data:
+            is_layer = _operator(node) in _CONVOLUTIONS | _LINEARS
+            total += is_layer
+            self._layers_before.append(total)
+            below = [self._longest[n] for n in node.all_input_nodes if n in self._longest]
+            self._longest[node] = max(below, default=0) + is_layer
+            if is_layer:
+                self._layers_inside.update({"", *(path for _, path in _calls(node))})
+        self._flops = _Flops(whole).count(inputs)
+        self._cost = list(accumulate(self._flops[node] for node in self._data))
+
+    def _place(self, node: Node) -> Place:
+        # The tensor may stay the only live one for some nodes more; the place is where it is about to be used.
+        index = min(self._index[user] for user in node.users if user in self._index) - 1
+        calls = _calls(node)
+        closed = tuple(path for call, path in calls if self._last_in[call] <= index)
+        still_open = tuple(path for call, path in calls if self._last_in[call] > index)
+        kind, shape = self._kind(node), node.meta["val"].shape
+        pooled = kind == "vector" or (kind == "map" and all(size == 1 for size in shape[2:]))
+        below = self._layers_before[index]
+        raw = below == 0 and shape == self.main.meta["val"].shape
+        return Place(closed, still_open, self._operation_name[node], below, kind, pooled, raw)
+
+    def _cut(self, node: Node, name: str, aliases: tuple[str, ...], kind: Kind, block: bool) -> Cut:
+        shape = tuple(int(d) if isinstance(d, int) else None for d in node.meta["val"].shape[1:])
+        cost = self._cost[self._index[node]] / max(1, self._cost[-1])
+        depth = self._longest[node] / max(1, max(self._longest.values()))
+        return Cut(name, aliases, shape, kind, depth, cost, block)
+
+    def _kind(self, node: Node) -> Kind:
+        shape = node.meta["val"].shape
+        if len(shape) == 2:
+            return "vector"
+        if all(size == 1 for size in shape[2:]):
+            return "map"
+        for step in (lambda n: list(n.users), lambda n: n.all_input_nodes):
+            found = _axis_nearby(node, step)
+            if found:
+                return found
+        return "map" if len(shape) == 4 else "tokens"
+
+    # -- illegal places ------------------------------------------------------------------------------------------
+
+    def _position(self, name: str) -> int | None:
+        ends = {path: i for i, node in enumerate(self._data) for _, path in _calls(node)}
+        if name in ends:
+            return ends[name]
+        return next((i for i, node in enumerate(self._data) if self._operation_name[node] == name), None)
+
+    def crossing(self, name: str) -> list[str] | None:
+        """Names of the tensors live after the place of that name; None when the network has no such place."""
+        index = self._position(name)
+        return None if index is None else [self._spoken(node) for node in self._live_after(index)]
+
+    def nearest(self, name: str) -> list[str]:
+        """The legal cuts around the place of that name."""
+        index = self._position(name) or 0
+        before = [c.name for c in self.cuts if self._index[self.node_of[c.name]] <= index]
+        after = [c.name for c in self.cuts if self._index[self.node_of[c.name]] > index]
+        return before[-1:] + after[:1]
+
+    def _spoken(self, node: Node) -> str:
+        if node is self.main:
+            return "input"
+        ended = [path for call, path in _calls(node) if self._last_in[call] == self._index[node]]
+        name = ended[-1] if ended else self._operation_name[node]
+        return f"{name} {tuple(node.meta['val'].shape[1:])}" if isinstance(node.meta["val"], Tensor) else name
+
+
+class _Flops(Interpreter):
+    """Runs the graph once and notes each node's floating-point operations."""
+
+    def count(self, inputs: Sequence[Tensor]) -> dict[Node, int]:
+        self.flops: defaultdict[Node, int] = defaultdict(int)
+        self.counter = FlopCounterMode(display=False)
+        with torch.no_grad(), self.counter:
+            self.run(*inputs)
+        return self.flops
+
+    def run_node(self, n: Node) -> Any:
+        before = self.counter.get_total_flops()
+        value = super().run_node(n)
+        self.flops[n] = self.counter.get_total_flops() - before
+        return value
+
+
+def expression(node: Node, dim: int | None = None) -> Any:
+    """The size of a tensor node along ``dim``, or the value of a shape node, as a sympy expression or an int."""
+    value = node.meta["val"] if dim is None else node.meta["val"].shape[dim]
+    return value.node.expr if isinstance(value, torch.SymInt) else value
+
+
+def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
+    """Tell a length from the one tensor that a top is given.
+
+    Args:
+        graph: the top's graph, to which nodes are added.
+        given: its placeholder.
+        source: the node of the whole graph that the placeholder stands for.
+        wanted: the length, as an expression in the symbols of the captured inputs.
+
+    Returns:
+        An int, or the node that computes the length.
+    """
+    if isinstance(wanted, int) or wanted.is_Integer:
+        return int(wanted)
+    for dim in range(source.meta["val"].ndim):
+        here = expression(source, dim)
+        ratio = sympy.simplify(wanted / here)
+        if ratio.is_Rational:
+            size = graph.call_function(aten.sym_size.int, (given, dim))
+            scaled = graph.call_function(operator.mul, (size, int(ratio.p))) if ratio.p != 1 else size
+            return graph.call_function(operator.floordiv, (scaled, int(ratio.q))) if ratio.q != 1 else scaled
+    raise ValueError(f"the length {wanted} cannot be told from a tensor of shape {tuple(source.meta['val'].shape)}")
+
+
+def _operator(node: Node) -> str:
+    if node.target is operator.getitem:
+        return _operator(node.args[0])  # type: ignore[arg-type]
+    return str(node.target.overloadpacket).split(".")[-1] if isinstance(node.target, torch._ops.OpOverload) else node.name
+
+
+def _calls(node: Node) -> list[tuple[str, str]]:
+    """(call, path) of the modules a node ran in, outermost first, the root left out; a call is unique, a path not."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return [(str(key), str(value[0])) for key, value in stack.items() if isinstance(value, tuple) and value[0]]
+
+
+def _path(node: Node) -> str:
+    calls = _calls(node)
+    return calls[-1][1] if calls else ""
+
+
+def _axis_nearby(node: Node, step: Callable[[Node], list[Node]]) -> Kind | None:
+    """Follow operators that keep the shape until one tells where it takes the channels to be.
+
+    A view that changes the shape is followed too; behind it, the first axis can only be told if it was kept, and the
+    last axis likewise.
+    """
+    seen = {node}
+    queue: list[tuple[Node, set[Kind]]] = [(node, {"map", "tokens"})]
+    while queue:
+        current, possible = queue.pop(0)
+        for other in step(current):
+            told = _OPERATOR_KIND.get(_operator(other)) or _mean_kind(other)
+            if told in possible:
+                return told
+            kept = _kept_axes(current, other)
+            if other not in seen and kept & possible:
+                seen.add(other)
+                queue.append((other, kept & possible))
+    return None
+
+
+def _kept_axes(one: Node, other: Node) -> set[Kind]:
+    a, b = (value[0] if isinstance(value := n.meta.get("val"), (tuple, list)) else value for n in (one, other))
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or min(a.ndim, b.ndim) < 3:
+        return set()
+    if a.shape == b.shape:
+        return {"map", "tokens"}
+    if _operator(one) not in _VIEWS and _operator(other) not in _VIEWS:
+        return set()
+    return ({"map"} if a.shape[1] == b.shape[1] else set()) | ({"tokens"} if a.shape[-1] == b.shape[-1] else set())
+
+
+def _mean_kind(node: Node) -> Kind | None:
+    if node.target is not aten.mean.dim or not isinstance(node.args[0], Node):
+        return None
+    ndim = node.args[0].meta["val"].ndim
+    reduced = {dim % ndim for dim in node.args[1]}  # type: ignore[union-attr]
+    return "map" if 1 not in reduced else "tokens"
+
+
+_OPERATOR_KIND: dict[str, Kind] = {name: "map" for name in _FIRST_AXIS} | {name: "tokens" for name in _LAST_AXIS}  # type: ignore[assignment]
