@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from modelstitch.data.files import cache_folder, data_folders
@@ -27,12 +28,13 @@ HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 PIXELS = 3 * 32 * 32
 
 _STEMS = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+
+# NumPy moved the function that rebuilds arrays; old and new pickles mean the same one.
 _ARRAY_PARTS = {
-    # NumPy moved the function that rebuilds arrays; old and new pickles mean the same one.
-    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
 }
 
 Batch = tuple[Tensor, Tensor]
@@ -76,9 +78,13 @@ def read_binary(content: bytes, name: str) -> Batch:
         BadFile: not a whole number of images, or a label above 9.
     """
     if not content or len(content) % (1 + PIXELS):
-        raise BadFile(f"read {name}", f"{len(content)} bytes, not a multiple of {1 + PIXELS}", "fetch it again")
+        raise BadFile(
+            f"read {name}", f"{len(content)} bytes, not a multiple of {1 + PIXELS}", f"fetch it again from {HOME}"
+        )
     table = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
-    return _batch(table[:, 1:], table[:, 0], name)
+    if table[:, 0].max() > 9:
+        raise BadFile(f"read {name}", f"a label {table[:, 0].max()}, above 9", f"fetch it again from {HOME}")
+    return _images(table[:, 1:]), torch.from_numpy(table[:, 0].astype(np.int64))
 
 
 def read_python(content: bytes, name: str) -> Batch:
@@ -92,30 +98,51 @@ def read_python(content: bytes, name: str) -> Batch:
     # A damaged pickle is a damaged program: it can fail in any way at all.
     except Exception as error:
         raise BadFile(f"read {name}", f"{type(error).__name__}: {error}", f"fetch it again from {HOME}") from error
-    data, labels = (held.get(key) for key in (b"data", b"labels")) if isinstance(held, dict) else (None, None)
-    if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2 and data.shape[1] == PIXELS):
+    array, labels = (held.get(key) for key in (b"data", b"labels")) if isinstance(held, dict) else (None, None)
+    data = _pixels(array)
+    if data is None:
         found = f"no array of unsigned bytes with {PIXELS} columns under b'data'"
         raise BadFile(f"read {name}", found, f"fetch it again from {HOME}")
-    if not (isinstance(labels, list) and len(labels) == len(data) and all(type(label) is int for label in labels)):
-        raise BadFile(f"read {name}", f"no list of {len(data)} integers under b'labels'", f"fetch it again from {HOME}")
-    return _batch(data, np.asarray(labels), name)
+    if not (isinstance(labels, list) and len(labels) == len(data) and all(map(_is_class, labels))):
+        found = f"no list of {len(data)} integers from 0 to 9 under b'labels'"
+        raise BadFile(f"read {name}", found, f"fetch it again from {HOME}")
+    return _images(data), torch.tensor(labels)
+
+
+class _Part:
+    """Stands for an array or its type: keeps what the pickle says of it, and does nothing."""
+
+    def __init__(self, *args: object) -> None:
+        self.args = args
+        self.state: object = None
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds arrays and plain containers, and refuses to look up anything else."""
+    """Lets through plain containers and parts of arrays, and refuses to look up anything else."""
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
+    def find_class(self, module_name: str, global_name: str, /) -> type[_Part]:
         if (module_name, global_name) not in _ARRAY_PARTS:
             raise pickle.UnpicklingError(f"the pickle asks for {module_name}.{global_name}, which is no array")
-        return _ARRAY_PARTS[module_name, global_name]
+        return _Part
 
 
-def _batch(pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], name: str) -> Batch:
-    if labels.size and (labels.max() > 9 or labels.min() < 0):
-        found = f"labels from {labels.min()} to {labels.max()} instead of 0 to 9"
-        raise BadFile(f"read {name}", found, f"fetch it again from {HOME}")
-    images = torch.from_numpy(pixels.reshape(-1, 3, 32, 32).copy())
-    return images, torch.from_numpy(labels.astype(np.int64))
+def _pixels(array: object) -> NDArray[np.uint8] | None:
+    """The bytes that an array's parts describe: version, shape, type, whether columns come first, contents."""
+    match array.state if isinstance(array, _Part) else None:
+        case (1, (int(n), 3072), _Part(args=(b"u1" | "u1", *_)), False, bytes(content)) if len(content) == n * PIXELS:
+            return np.frombuffer(content, np.uint8).reshape(n, PIXELS)
+    return None
+
+
+def _is_class(label: object) -> bool:
+    return type(label) is int and 0 <= label <= 9
+
+
+def _images(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32).copy())
 
 
 def _batches(place: Path) -> list[Batch] | None:

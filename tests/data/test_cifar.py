@@ -1,0 +1,212 @@
+"""CIFAR-10 in both official forms, written here byte for byte as the originals are, and the hostile pickle."""
+
+import io
+import os
+import pickle
+import struct
+import tarfile
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from modelstitch.data import cifar10
+from modelstitch.data.cifar import read_binary, read_python
+from modelstitch.errors import BadFile, DataError
+from modelstitch.seeding import numpy_generator
+
+STEMS = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+N = 12
+
+
+class Python2Pickler(pickle._Pickler):
+    """Protocol 2 as Python 2 and its NumPy wrote it: byte strings throughout, NumPy's parts under their old names."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, text):
+        text = text.encode() if isinstance(text, str) else text
+        short = len(text) < 256
+        size = bytes([len(text)]) if short else struct.pack("<i", len(text))
+        self.write((pickle.SHORT_BINSTRING if short else pickle.BINSTRING) + size + text)
+
+    def save_global(self, obj, name=None):
+        module = obj.__module__.replace("numpy._core", "numpy.core")
+        self.write(pickle.GLOBAL + f"{module}\n{name or obj.__name__}\n".encode())
+
+    dispatch[bytes] = dispatch[str] = save_string
+
+
+def python2(content) -> bytes:
+    file = io.BytesIO()
+    Python2Pickler(file, protocol=2).dump(content)
+    return file.getvalue()
+
+
+def batch(stem: str) -> tuple[np.ndarray, list[int]]:
+    draw = numpy_generator("cifar", stem)
+    return draw.integers(0, 256, (N, 3072), dtype=np.uint8), draw.integers(0, 10, N).tolist()
+
+
+def binary_file(stem: str) -> bytes:
+    pixels, labels = batch(stem)
+    return b"".join(bytes([label]) + row.tobytes() for row, label in zip(pixels, labels, strict=True))
+
+
+def python_file(stem: str) -> bytes:
+    pixels, labels = batch(stem)
+    names = [f"{i}.png".encode() for i in range(N)]
+    return python2({b"batch_label": stem.encode(), b"labels": labels, b"data": pixels, b"filenames": names})
+
+
+FORMS = {
+    "bin": ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", {f"{stem}.bin": binary_file(stem) for stem in STEMS}),
+    "py": ("cifar-10-batches-py", "cifar-10-python.tar.gz", {stem: python_file(stem) for stem in STEMS}),
+}
+
+
+@pytest.fixture(params=FORMS)
+def form(request):
+    return FORMS[request.param]
+
+
+def unpack(form, root):
+    folder = root / form[0]
+    folder.mkdir(parents=True)
+    for name, content in form[2].items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def pack(form, root):
+    with tarfile.open(root / form[1], "w:gz") as archive:
+        for name, content in form[2].items():
+            member = tarfile.TarInfo(f"{form[0]}/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return root / form[1]
+
+
+def check(split):
+    pixels, labels = (np.concatenate(part) for part in zip(*map(batch, STEMS[:-1]), strict=True))
+    assert np.array_equal(split.train.inputs.numpy(), pixels.reshape(-1, 3, 32, 32))
+    assert split.train.labels.tolist() == labels.tolist()
+    assert np.array_equal(split.test.inputs.numpy(), batch("test_batch")[0].reshape(-1, 3, 32, 32))
+    assert split.test.labels.tolist() == batch("test_batch")[1]
+    assert (split.test.name, split.test.classes, split.test.crop, split.test.flip) == ("cifar10-60+12", 10, 4, True)
+    assert len(split.test.mean) == len(split.test.std) == 3
+
+
+def test_the_python_batches_start_like_the_originals():
+    start = b"\x80\x02}q\x00(U\x0bbatch_label"
+    assert python_file("test_batch")[: len(start)] == start
+    assert b"cnumpy.core.multiarray\n_reconstruct\n" in python_file("test_batch")
+
+
+def test_a_folder_of_batches(form, tmp_path):
+    check(cifar10(unpack(form, tmp_path)))
+
+
+def test_the_folder_above(form, tmp_path):
+    unpack(form, tmp_path)
+    check(cifar10(tmp_path))
+
+
+def test_an_archive_and_its_folder(form, tmp_path):
+    check(cifar10(pack(form, tmp_path)))
+    check(cifar10(tmp_path))
+
+
+def test_the_environment_and_the_cache(form, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MODELSTITCH_DATA", raising=False)
+    unpack(form, tmp_path / "cache" / "modelstitch" / "cifar10")
+    check(cifar10())
+    unpack(form, tmp_path / "mine")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("MODELSTITCH_DATA", str(tmp_path / "mine"))
+    check(cifar10())
+
+
+def test_a_missing_set_says_where_it_is_to_be_had(tmp_path):
+    with pytest.raises(DataError, match=r"no batches in .*(.|\n)*www.cs.toronto.edu/~kriz/cifar.html"):
+        cifar10(tmp_path)
+
+
+def test_a_missing_batch_is_named(form, tmp_path):
+    folder = unpack(form, tmp_path)
+    next(folder.glob("test_batch*")).unlink()
+    with pytest.raises(BadFile, match=r"no test_batch"):
+        cifar10(folder)
+
+
+def test_a_damaged_archive_is_refused(form, tmp_path):
+    archive = pack(form, tmp_path)
+    archive.write_bytes(archive.read_bytes()[:20_000])
+    with pytest.raises(BadFile, match=r"open .*\nfound: EOFError"):
+        cifar10(archive)
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"<html>")
+    with pytest.raises(BadFile, match=r"open .*\nfound: ReadError"):
+        cifar10(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "0 bytes, not a multiple of 3073"), (bytes(3072), "3072 bytes"), (bytes([10]) * 3073, "a label 10")],
+)
+def test_read_binary_refuses(content, message):
+    with pytest.raises(BadFile, match=message):
+        read_binary(content, "batch")
+
+
+class Hostile:
+    def __init__(self, function, *args):
+        self.call = (function, args)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("wrap", [lambda h: h, lambda h: [{1: h}]], ids=["bare", "inside"])
+def test_a_hostile_pickle_runs_nothing(tmp_path, wrap, protocol):
+    victim = tmp_path / "victim"
+    content = pickle.dumps(wrap(Hostile(os.mkdir, str(victim))), protocol)
+    with pytest.raises(BadFile, match=r"the pickle asks for (posix|nt|os)\.mkdir, which is no array"):
+        read_python(content, "batch")
+    assert not victim.exists()
+    # The same bytes do harm where nothing holds them back, so the refusal above was not for another reason.
+    pickle.loads(content)
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("function", [eval, getattr, np.frombuffer, np.load, torch.load])
+def test_only_parts_of_arrays_are_let_through(function):
+    with pytest.raises(BadFile, match="which is no array"):
+        read_python(pickle.dumps(Hostile(function, "1"), 2), "batch")
+
+
+PIXELS = np.zeros((2, 3072), np.uint8)
+STRANGE = {
+    "no pickle": (b"<html>", "UnpicklingError"),
+    "cut short": (python_file("test_batch")[:-50], "read batch"),
+    "no dictionary": (python2([1, 2]), "no array of unsigned bytes"),
+    "no data": (python2({b"labels": [0]}), "no array of unsigned bytes"),
+    "other columns": (python2({b"data": PIXELS[:, 1:].copy(), b"labels": [0, 1]}), "3072 columns"),
+    "columns first": (python2({b"data": np.asfortranarray(PIXELS), b"labels": [0, 1]}), "no array of unsigned bytes"),
+    "other type": (python2({b"data": PIXELS.astype(np.int16), b"labels": [0, 1]}), "no array of unsigned bytes"),
+    "no labels": (python2({b"data": PIXELS}), "no list of 2 integers"),
+    "few labels": (python2({b"data": PIXELS, b"labels": [0]}), "no list of 2 integers"),
+    "high label": (python2({b"data": PIXELS, b"labels": [0, 10]}), "from 0 to 9"),
+    "float label": (python2({b"data": PIXELS, b"labels": [0, 1.0]}), "from 0 to 9"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), STRANGE.values(), ids=STRANGE)
+def test_read_python_refuses(content, message):
+    with pytest.raises(BadFile, match=message):
+        read_python(content, "batch")
