@@ -18,10 +18,10 @@ from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.moments import Moments
 
 CUT_OFF = 1e-10
-"""Directions of ``x`` with less than this share of the largest direction's variance count as empty.
+"""Directions that hold less than this share of the variance of ``x`` count as empty.
 
-That is a spread of 10⁻⁵ of the largest: float32 activations hold two digits there, and inverting it would magnify
-their rounding. The products of float64 rows resolve shares down to 10⁻¹⁵, so the rank is judged well above rounding.
+That is a spread of 10⁻⁵ of the whole: float32 activations hold two digits there, and inverting it would magnify their
+rounding. The products of float64 rows resolve shares down to 10⁻¹⁵, so the rank is judged well above rounding.
 """
 
 _CLIPPED = 1e-9
@@ -99,15 +99,15 @@ def ridge(moments: Moments, strength: float) -> Solution:
             do="choose 0 (least squares) or more; 1 shrinks a direction of mean variance by half",
         )
     _require_varying_target(moments)
-    alive_x, alive_y = moments.varies_x, moments.varies_y
     # What is left in a constant channel is rounding, and rounding must not be fitted.
-    within = moments.xx * alive_x * alive_x[:, None]
-    across = moments.xy * alive_y * alive_x[:, None]
+    alive_x, alive_y = moments.varies_x, moments.varies_y
+    within, across = moments.xx[alive_x][:, alive_x], moments.xy[alive_x][:, alive_y]
     variances, directions = torch.linalg.eigh(within)
-    kept = variances > CUT_OFF * variances[-1]
-    directions = directions[:, kept]
-    loaded = variances[kept] + strength * within.trace() / len(within)
-    weight = (directions / loaded @ (directions.T @ across) * alive_x[:, None]).T.contiguous()
+    kept = variances > CUT_OFF * variances.sum()
+    variances, directions = variances[kept], directions[:, kept]
+    loaded = variances + strength * within.trace() / len(alive_x)
+    weight = torch.zeros_like(moments.xy.T)
+    weight[torch.outer(alive_y, alive_x)] = (across.T @ directions / loaded @ directions.T).flatten()
     return _solution(moments, weight, moments.mean_y - weight @ moments.mean_x)
 
 
