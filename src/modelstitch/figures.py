@@ -78,17 +78,20 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
     ok["series"] = _series(ok)
     names = sorted(ok["series"].unique(), key=lambda name: (name.startswith("control"), name))
     ok["place"] = ok["bottom_depth"] + (ok["series"].map(names.index) - (len(names) - 1) / 2) * _APART
-    trained = ok[ok["control"] != "untrained"]
-    panels = [_penalty_panel(trained, names, "The stitchings")]
-    if len(trained) < len(ok):
-        panels.append(_penalty_panel(ok, names, "The same beside the untrained control"))
-    if ok["cka"].notna().any():
-        panels.append(_cka_panel(ok[ok["cka"].notna()], names))
+    rows = {"trained": ok[ok["control"] != "untrained"], "all": ok, "cka": ok[ok["cka"].notna()]}
+    panels = [_penalty_panel("trained", names, "The stitchings")] if len(rows["trained"]) else []
+    if len(rows["trained"]) < len(ok):
+        panels.append(_penalty_panel("all", names, "The same beside the untrained control"))
+    if len(rows["cka"]):
+        panels.append(_cka_panel("cka", names))
     title = alt.TitleParams(
         "Stitching penalty: what is lost when one network's bottom meets another's top",
         subtitle=_subtitle(frame, ok, width=60 * len(panels)),
     )
-    return _styled(alt.HConcatChart(hconcat=panels, title=title, spacing=36))
+    chart = _styled(alt.HConcatChart(hconcat=panels, title=title, spacing=36))
+    # The rows join last and by name: each step above copies and checks what the chart holds, and no row limit applies.
+    chart.datasets = {"zero": [{"zero": 0}], **{name: _values(part) for name, part in rows.items()}}
+    return chart
 
 
 def save_figure(chart: alt.TopLevelMixin, path: str | Path) -> None:
@@ -126,9 +129,14 @@ def _name(row: pd.Series[Any], mixed: list[str]) -> str:
     return f"{bottom} → {row['top_network']}{apart}"
 
 
-def _penalty_panel(rows: pd.DataFrame, names: list[str], title: str) -> alt.LayerChart:
-    base = _base(rows, names)
-    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3]).encode(y="zero:Q")
+def _values(rows: pd.DataFrame) -> list[Any]:
+    kept = rows[["series", "place", *(field.split(":")[0] for field, _, _ in _TIPS)]].astype(object)
+    return kept.where(kept.notna(), None).to_dict("records")
+
+
+def _penalty_panel(name: str, names: list[str], title: str) -> alt.LayerChart:
+    base = _base(name, names)
+    zero = alt.Chart(alt.NamedData(name="zero")).mark_rule(color=_GREY, strokeDash=[4, 3]).encode(y="zero:Q")
     line = base.mark_line(opacity=0.75).encode(y=_points_of_error("mean(penalty):Q"))
     bars = base.mark_rule(opacity=0.7, strokeWidth=1.5).encode(y="penalty_low:Q", y2="penalty_high:Q")
     return _panel([zero, line, bars, _points(base, names, "penalty:Q")], title)
@@ -140,20 +148,17 @@ def _points_of_error(field: str) -> alt.Y:
     return alt.Y(field, title="penalty, points of test error", axis=axis, scale=scale)
 
 
-def _cka_panel(rows: pd.DataFrame, names: list[str]) -> alt.LayerChart:
-    base = _base(rows, names)
+def _cka_panel(name: str, names: list[str]) -> alt.LayerChart:
+    base = _base(name, names)
     line = base.mark_line(opacity=0.75).encode(
         y=alt.Y("mean(cka):Q", title="linear CKA", scale=alt.Scale(domain=[0, 1]))
     )
     return _panel([line, _points(base, names, "cka:Q")], "What the activations alone say")
 
 
-def _base(rows: pd.DataFrame, names: list[str]) -> alt.Chart:
-    kept = rows[["series", "place", *(field.split(":")[0] for field, _, _ in _TIPS)]].astype(object)
-    # Values go in as they are: Altair's row limit is for frames, and no record may be left out of a figure.
-    values: list[Any] = kept.where(kept.notna(), None).to_dict("records")
+def _base(name: str, names: list[str]) -> alt.Chart:
     colours = alt.Scale(domain=names, range=_cycle(_COLOURS, names))
-    return alt.Chart(alt.InlineData(values=values)).encode(
+    return alt.Chart(alt.NamedData(name=name)).encode(
         x=alt.X(
             "place:Q",
             title="share of layers in the bottom",
