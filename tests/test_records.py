@@ -1,5 +1,6 @@
 """Records: what a record may hold, what a file gives back, and what a kill can and cannot lose."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -287,3 +288,18 @@ def test_two_processes_share_a_file(tmp_path):
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert {r.seed for r in open_records(path)} == set(range(50))
+
+
+def test_no_process_writes_or_mends_while_another_writes(tmp_path, monkeypatch):
+    file = RecordFile(tmp_path / "records.jsonl")
+    write, refused = os.write, []
+
+    def watched(handle, data):
+        with file.path.open("rb") as other, pytest.raises(BlockingIOError) as held:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused.append(held)
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    file.append(numbered(1))
+    assert len(refused) == 1
