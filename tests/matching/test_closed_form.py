@@ -88,12 +88,16 @@ def test_float32_rounding_of_a_duplicate_gets_no_weight():
     assert float(solution.weight.abs().max()) < 10
 
 
+def rounded(value, *shape):
+    """A constant as float64 computes it: the value, give or take a few of its last bits."""
+    return value * (1 + 1e-15 * normal(*shape, seed=8))
+
+
 @pytest.mark.parametrize("family", [least_squares, lambda moments: ridge(moments, 0.1)])
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e4 + 0.1])
 def test_a_source_without_variance_gives_the_mean(family, value):
     _, y = pair()
-    # Batches of seven leave rounding in the moments of the constant.
-    solution = family(moments_of(torch.full((50, 2), value).double(), y, size=7))
+    solution = family(moments_of(rounded(value, 50, 2), y))
     assert solution.weight.abs().max() == 0.0
     np.testing.assert_allclose(solution.bias.numpy(), y.mean(0).numpy(), rtol=1e-12)
     assert solution.residual == pytest.approx(1.0, rel=1e-12)
@@ -101,11 +105,11 @@ def test_a_source_without_variance_gives_the_mean(family, value):
 
 def test_a_constant_target_channel_gets_its_value_and_no_weight():
     x, y = pair()
-    y[:, 1] = 1e4 + 0.1
-    solution = least_squares(moments_of(x, y, size=7))
+    y[:, 1] = rounded(1e4 + 0.1, 50)
+    solution = least_squares(moments_of(x, y))
     assert solution.weight[1].tolist() == [0.0] * 4
     assert float(solution.bias[1]) == pytest.approx(1e4 + 0.1, rel=1e-12)
-    rest = least_squares(moments_of(x, y[:, [0, 2]], size=7))
+    rest = least_squares(moments_of(x, y[:, [0, 2]]))
     np.testing.assert_allclose(solution.weight[[0, 2]].numpy(), rest.weight.numpy(), rtol=1e-12)
 
 
@@ -118,6 +122,13 @@ def test_ridge_equals_the_solution_of_its_equations(strength):
     weight = np.linalg.solve(a.T @ a + load, a.T @ b).T
     np.testing.assert_allclose(solution.weight.numpy(), weight, atol=1e-10)
     np.testing.assert_allclose(solution.bias.numpy(), y.mean(0).numpy() - weight @ x.mean(0).numpy(), atol=1e-10)
+
+
+def test_the_strength_of_ridge_is_measured_against_the_mean_of_all_channels_dead_ones_too():
+    x, y = pair()
+    with_dead = torch.cat([x, torch.zeros(50, 4).double()], dim=1)
+    expected = ridge(moments_of(x, y), 0.05).weight
+    np.testing.assert_allclose(ridge(moments_of(with_dead, y), 0.1).weight[:, :4].numpy(), expected.numpy(), rtol=1e-10)
 
 
 def test_the_strength_of_ridge_has_no_unit():
