@@ -1,0 +1,60 @@
+"""modelstitch: join the bottom of one trained network to the top of another, and measure what is lost.
+
+    import modelstitch as ms
+    records = ms.stitch_all(A, B, train, test)
+
+Names are loaded when they are first used, so that importing the package (and asking the command line for help) does
+not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+from modelstitch.version import VERSION as __version__
+
+_ROOM_OF = {
+    "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),
+    "modelstitch.controls": ("untrained",),
+    "modelstitch.data": ("Samples", "Split", "as_samples", "load"),
+    "modelstitch.errors": ("StitchError",),
+    "modelstitch.figures": ("save_figure",),
+    "modelstitch.matching": ("Direct", "Fit", "TaskLoss", "fit"),
+    "modelstitch.measures": ("LinearCKA", "linear_cka"),
+    "modelstitch.networks": ("build", "load_network"),
+    "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalty"),
+    "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
+    "modelstitch.records": ("Record", "RecordFile", "Records", "open_records"),
+    "modelstitch.stitched": ("Stitched",),
+    "modelstitch.stitches": ("Affine", "BNAffineBN", "Identity", "Orthogonal", "Permutation"),
+    "modelstitch.stitching": ("Stitching",),
+    "modelstitch.sweep": ("compare", "stitch", "stitch_all"),
+    "modelstitch.tensors": ("rows",),
+}
+_HOME = {name: room for room, names in _ROOM_OF.items() for name in names}
+
+__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605 - one list of names, above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'modelstitch' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """Keeps a room from hiding a function of the same name: importing ``modelstitch.penalty`` would set the former."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in _HOME):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -80,6 +80,14 @@ class Moments:
         if other._sum is not None:
             self._add(other._sum)
 
+    def swapped(self) -> Moments:
+        """The moments with ``x`` and ``y`` in each other's place: one pass over the rows serves both directions."""
+        other = Moments()
+        if self._sum is not None:
+            s = self._sum
+            other._sum = _Part(s.n, s.mean_y, s.mean_x, s.yy, s.xy.T, s.xx)
+        return other
+
     def _add(self, part: _Part) -> None:
         self._sum = part if self._sum is None else _joined(self._sum, part)
 

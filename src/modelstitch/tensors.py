@@ -15,7 +15,7 @@ Logits = Float[Tensor, "n classes"]
 Labels = Int[Tensor, " n"]
 Rows = Float[Tensor, "rows channels"]
 
-Kind = Literal["map", "tokens", "vector", "input", "output"]
+Kind = Literal["map", "tokens", "vector"]
 """map: channels on axis 1, positions after it; tokens: channels on the last axis; vector: one axis of channels."""
 
 

@@ -130,9 +130,7 @@ def capture(network: nn.Module, example: Example) -> Capture:
     try:
         return Exported(view, args, kwargs)
     except NotExportable as reason:
-        warnings.warn(
-            f"{type(network).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=2
-        )
+        warnings.warn(f"{type(network).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=2)
         return Replayed(view, args, kwargs, str(reason))
 
 

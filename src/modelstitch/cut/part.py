@@ -32,9 +32,7 @@ def frozen_view(network: nn.Module) -> nn.Module:
     try:
         for tensor in chain(network.parameters(), network.buffers()):
             shared = tensor.detach()
-            memo[id(tensor)] = (
-                nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
-            )
+            memo[id(tensor)] = nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
         view = copy.deepcopy(network, memo)
     except Exception as problem:
         raise NotCuttable(

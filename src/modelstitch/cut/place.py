@@ -31,7 +31,7 @@ class Cut:
         name: unique in its network and stable, a module path where there is one: ``layer2.1``.
         aliases: other names of the same place (``layer2`` where it ends with ``layer2.1``).
         shape: of the tensor for one example; ``None`` for a length that may vary.
-        kind: where the channels are (``map``: first axis, ``tokens``: last axis, ``vector``), or the end points.
+        kind: where the channels are: ``map`` on the first axis, ``tokens`` on the last, ``vector`` on the only one.
         depth: share of the network's conv and linear layers below, along the longest path; 0 to 1.
         cost: share of the network's floating-point operations below; 0 to 1.
         block: True for the one cut a block that is offered by default.
@@ -46,12 +46,17 @@ class Cut:
     block: bool
 
     @property
-    def channels(self) -> int:
+    def channels(self) -> int | None:
         """Number of channels of the tensor that crosses."""
-        size = self.shape[0 if self.kind == "map" else -1]
-        if size is None:
-            raise ValueError(f"cut {self.name!r} has no fixed number of channels")
-        return size
+        return self.shape[0 if self.kind == "map" else -1]
+
+    @property
+    def positions(self) -> tuple[int | None, ...]:
+        """Lengths of the axes along which the channels repeat; empty for a vector."""
+        return self.shape[1:] if self.kind == "map" else self.shape[:-1]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind} {' × '.join('any' if size is None else str(size) for size in self.shape)})"
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,9 @@ class Replayed(Capture):
     def _main(self) -> Tensor:
         return (*self._args, *self._kwargs.values())[0]
 
-    def _end(self, name: Kind, value: Tensor) -> Cut:
+    def _end(self, name: str, value: Tensor) -> Cut:
         share = float(name == "output")
-        return Cut(name, (), tuple(value.shape[1:]), name, share, share, False)
+        return Cut(name, (), tuple(value.shape[1:]), _kind_by_rank(value), share, share, False)
 
     def _run(self) -> Any:
         with torch.no_grad():
@@ -152,11 +152,9 @@ class Replayed(Capture):
         return Place(tuple(e.path for e in group), event.open, event.path, event.layers, kind, pooled, raw)
 
     def _kind(self, event: _Event) -> Kind:
-        if event.value.ndim == 2:
-            return "vector"
         later = self._events[self._events.index(event) :]
-        near = next((self._modules[e.path] for e in later if isinstance(self._modules[e.path], _CHANNELS_FIRST)), None)
-        return "map" if event.value.ndim == 4 or (near is not None and event.value.ndim == 3) else "tokens"
+        near = any(isinstance(self._modules[e.path], _CHANNELS_FIRST) for e in later)
+        return "map" if event.value.ndim == 3 and near else _kind_by_rank(event.value)
 
     def _layers_inside(self, path: str) -> int:
         return sum(isinstance(m, _LAYERS) for m in self._modules[path].modules())
@@ -185,6 +183,10 @@ class Replayed(Capture):
         return twin
 
 
+def _kind_by_rank(value: Tensor) -> Kind:
+    return "vector" if value.ndim == 2 else "map" if value.ndim == 4 else "tokens"
+
+
 def _switching_view(view: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {id(t): t for t in (*view.parameters(), *view.buffers())}
     twin = copy.deepcopy(view, memo)
@@ -192,7 +194,9 @@ def _switching_view(view: nn.Module) -> nn.Module:
         for name, child in list(module.named_children()):
             if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.running_mean is not None:
                 momentum = 0.1 if child.momentum is None else child.momentum
-                norm = SwitchingNorm(child.weight, child.bias, child.running_mean, child.running_var, momentum, child.eps)
+                norm = SwitchingNorm(
+                    child.weight, child.bias, child.running_mean, child.running_var, momentum, child.eps
+                )
                 setattr(module, name, norm)
     return twin
 

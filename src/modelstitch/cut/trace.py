@@ -64,8 +64,8 @@ class Trace:
                 i = inner.index(node)
                 cuts.append(self._cut(node, *named[i], places[i].kind, i in picked))
             else:
-                name: Kind = "input" if node is self.main else "output"
-                cuts.append(self._cut(node, name, (), name, False))
+                name = "input" if node is self.main else "output"
+                cuts.append(self._cut(node, name, (), self._kind(node), False))
             self.node_of[cuts[-1].name] = node
         self.cuts = tuple(cuts)
 
@@ -230,7 +230,9 @@ def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
 def _operator(node: Node) -> str:
     if node.target is operator.getitem:
         return _operator(node.args[0])  # type: ignore[arg-type]
-    return str(node.target.overloadpacket).split(".")[-1] if isinstance(node.target, torch._ops.OpOverload) else node.name
+    return (
+        str(node.target.overloadpacket).split(".")[-1] if isinstance(node.target, torch._ops.OpOverload) else node.name
+    )
 
 
 def _calls(node: Node) -> list[tuple[str, str]]:

@@ -32,13 +32,14 @@ def augment(
         >>> bool((augment(images, crop=0, flip=True, generator=torch.Generator()) == images).all())
         True
     """
-    n, _, height, width = images.shape
+    n, depth, height, width = images.shape
     offsets = torch.randint(0, 2 * crop + 1, (2, n, 1), generator=generator)
     mirrored = torch.rand(n, 1, generator=generator) < (0.5 if flip else 0.0)
     columns = torch.arange(width).expand(n, -1)
     columns = torch.where(mirrored, columns.flip(1), columns) + offsets[1]
     lines = torch.arange(height) + offsets[0]
     padded = torch.nn.functional.pad(images, (crop, crop, crop, crop))
-    # The index arrays stand on both sides of the channel axis, so that axis comes out last.
-    picked = padded[torch.arange(n)[:, None, None], :, lines[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2).contiguous()
+    # All four axes are indexed, channels too: permuting afterwards would leave images of one channel with the strides
+    # of channels last, a layout in which torch 2.13.0 corrupts memory on the CPU (see pretraining/supervised.py).
+    image, channel = torch.arange(n).view(n, 1, 1, 1), torch.arange(depth).view(1, depth, 1, 1)
+    return padded[image, channel, lines[:, None, :, None], columns[:, None, None, :]]

@@ -1,0 +1,48 @@
+"""Moments of two networks' activations at many pairs of cuts, in one pass over each network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from modelstitch.cut import Capture, Cut
+from modelstitch.data import Samples
+from modelstitch.moments import Moments
+from modelstitch.progress import track
+from modelstitch.tensors import rows
+
+Pair = tuple[Cut, Cut]
+
+
+def paired_moments(
+    a: Capture, b: Capture, pairs: Sequence[Pair], samples: Samples, *, device: str = "cpu", batch_size: int = 256
+) -> list[Moments]:
+    """Moments of the rows at each pair of cuts: what direct matching and CKA need to know.
+
+    Each network runs once over the samples, whatever the number of pairs; both see the same batch at the same time, so
+    rows are paired by example and position. Memory does not grow with the number of samples.
+
+    Args:
+        a: the network that the rows ``x`` come from.
+        b: the network that the rows ``y`` come from; may be the same.
+        pairs: cuts of a and of b, with the same positions.
+        samples: the examples.
+        device: where both networks are.
+        batch_size: examples per batch; does not change the result beyond rounding.
+
+    Returns:
+        One `Moments` a pair, in their order.
+    """
+    if not pairs:
+        return []
+    bottom_a, bottom_b = a.bottoms([x for x, _ in pairs]), b.bottoms([y for _, y in pairs])
+    moments = [Moments() for _ in pairs]
+    label = f"statistics of {len(pairs)} pairs of cuts"
+    with torch.no_grad():
+        for inputs, _ in track(samples.batches(batch_size), label, math.ceil(len(samples) / batch_size)):
+            inputs = inputs.to(device)
+            for sums, (cut, _), x, y in zip(moments, pairs, bottom_a(inputs), bottom_b(inputs), strict=True):
+                sums.update(rows(x, cut.kind), rows(y, cut.kind))
+    return moments
