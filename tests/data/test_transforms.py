@@ -52,6 +52,13 @@ def test_about_half_of_the_images_are_mirrored():
     assert 900 < int(mirrored.sum()) < 1100
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_come_out_in_the_plain_memory_layout(channels):
+    # One channel is contiguous in either layout, and only its strides tell which of the two a convolution will use.
+    images = torch.rand(3, channels, 4, 4, generator=generator("images"))
+    assert augment(images, crop=1, flip=True, generator=generator("any")).stride() == images.stride()
+
+
 def test_nothing_asked_changes_nothing():
     images = torch.rand(3, 1, 4, 4, generator=generator("images"))
     assert torch.equal(augment(images, crop=0, flip=False, generator=generator("any")), images)
