@@ -119,7 +119,7 @@ def test_an_infinite_loss_is_a_failure():
 
 
 def test_samples_are_checked():
-    with pytest.raises(DataError, match="only class [012]"):
+    with pytest.raises(DataError, match=r"only class [012]"):
         train_supervised(linear(), points().take(torch.tensor([0])), schedule=Schedule(epochs=1), seed=0)
 
 
