@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from modelstitch.version import VERSION as __version__
+from modelstitch.version import VERSION
 
 _ROOM_OF = {
     "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),
@@ -36,7 +36,8 @@ _ROOM_OF = {
 }
 _HOME = {name: room for room, names in _ROOM_OF.items() for name in names}
 
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605 - one list of names, above
+__version__ = VERSION
+__all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

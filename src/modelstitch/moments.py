@@ -81,11 +81,14 @@ class Moments:
             self._add(other._sum)
 
     def swapped(self) -> Moments:
-        """The moments with ``x`` and ``y`` in each other's place: one pass over the rows serves both directions."""
+        """The moments with ``x`` and ``y`` in each other's place: one pass over the rows serves both directions.
+
+        Bit for bit what the rows would have given in that order.
+        """
         other = Moments()
         if self._sum is not None:
             s = self._sum
-            other._sum = _Part(s.n, s.mean_y, s.mean_x, s.yy, s.xy.T, s.xx)
+            other._sum = _Part(s.n, s.mean_y, s.mean_x, s.yy, s.xy.T.contiguous(), s.xx)
         return other
 
     def _add(self, part: _Part) -> None:
@@ -185,7 +188,9 @@ def _part(x: Tensor, y: Tensor) -> _Part:
     _require_finite("y", y)
     mean_x, mean_y = x.mean(0), y.mean(0)
     x, y = x - mean_x, y - mean_y
-    part = _Part(n, mean_x, mean_y, x.T @ x, x.T @ y, y.T @ y)
+    # The matrix product of swapped operands rounds differently; the mean of both orders is the same either way.
+    across = (x.T @ y + (y.T @ x).T) / 2
+    part = _Part(n, mean_x, mean_y, x.T @ x, across, y.T @ y)
     _require_finite("the squares of x", part.xx)
     _require_finite("the squares of y", part.yy)
     return part

@@ -221,10 +221,10 @@ class _Orthogonal(Stitch):
             self.turn.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.get_buffer("start") @ torch.linalg.matrix_exp(self.turn - self.turn.T)
-        if self._kind == "map":
-            return (x.movedim(1, -1) @ weight.T).movedim(-1, 1)
-        return x @ weight.T
+        weight: Tensor = self.get_buffer("start") @ torch.linalg.matrix_exp(self.turn - self.turn.T)
+        if self._kind != "map":
+            return x @ weight.T
+        return (x.movedim(1, -1) @ weight.T).movedim(-1, 1)
 
 
 class _Affine(Stitch):
@@ -239,9 +239,9 @@ class _Affine(Stitch):
     def assign(self, weight: Tensor, bias: Tensor, mean: Tensor, covariance: Tensor) -> None:
         assert self.layer.bias is not None
         with torch.no_grad():
-            taps = self.layer.weight.zero_().flatten(2)
+            taps = self.layer.weight.zero_()
             # A wider kernel starts as the map at its own position: the middle tap.
-            middle = taps[..., taps.shape[-1] // 2] if self.layer.weight.ndim > 2 else self.layer.weight
+            middle = taps if taps.ndim == 2 else taps.flatten(2)[..., taps[0, 0].numel() // 2]
             middle.copy_(weight)
             self.layer.bias.copy_(bias)
 

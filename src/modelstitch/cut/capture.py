@@ -60,7 +60,7 @@ class Capture(ABC):
         if crossing is None:
             raise CutNotFound(
                 f"cut {name!r} of {self.name}",
-                f"no such place; it has {len(self.cuts)} legal cuts, by block {_listing([c.name for c in self.blocks])}",
+                f"no such place; by block its cuts are {_listing([c.name for c in self.blocks])}",
                 did_you_mean(name, self._by_name, "list them all: `modelstitch cuts NETWORK --all`"),
             )
         raise IllegalCut(
@@ -77,7 +77,7 @@ class Capture(ABC):
     def bottoms(self, cuts: Sequence[str | Cut]) -> Bottom:
         """The layers up to the deepest of several cuts: one run gives the tensors at all of them, as a tuple."""
         found = [self.find(cut) for cut in cuts]
-        return Bottom(self, found[-1], self._bottom(found), tuple)
+        return Bottom(self, max(found, key=self.cuts.index), self._bottom(found), tuple)
 
     def top(self, cut: str | Cut) -> Top:
         """The layers after the cut: ``top(bottom(x))`` equals the network bit for bit."""

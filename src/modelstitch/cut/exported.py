@@ -7,8 +7,10 @@ the halves give the network's output bit for bit; this is checked on the example
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from modelstitch.cut.capture import Capture
-from modelstitch.cut.part import SwitchingNorm, pair_up
+from modelstitch.cut.part import SwitchingNorm, pair_up, standard_attention
 from modelstitch.cut.place import Cut
 from modelstitch.cut.trace import SHAPE_OPERATORS, Trace, expression, size_from
 
@@ -38,7 +40,9 @@ class Exported(Capture):
         self._spec = program.call_spec.out_spec
         self._whole = GraphModule(self._root, graph)
         inputs = [*args, *kwargs.values()]
-        self._check_bit_equal(view(*args, **kwargs), inputs)
+        with torch.no_grad(), standard_attention():
+            expected = view(*args, **kwargs)
+        self._check_bit_equal(expected, inputs)
         self._trace = Trace(self._whole, view, inputs)
         self._side = {n for n in graph.nodes if n.op == "placeholder" and n is not self._trace.main}
         self.cuts = self._trace.cuts
@@ -53,7 +57,7 @@ class Exported(Capture):
     def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
         nodes = [self._trace.node_of[cut.name] for cut in cuts]
         needed = _ancestors(nodes, stop=None)
-        graph, copied = Graph(), {}
+        graph, copied = Graph(), dict[Node, Node]()
         for node in self._whole.graph.nodes:
             # All inputs stay in the signature, needed or not, so that both halves are called alike.
             if node.op == "placeholder" or node in needed:
@@ -100,7 +104,7 @@ class Exported(Capture):
     def switching(self, run: nn.Module) -> nn.Module:
         """See :class:`Capture`: every inference batch norm becomes a module that follows train and eval mode."""
         assert isinstance(run, GraphModule)
-        graph, copied = Graph(), {}
+        graph, copied = Graph(), dict[Node, Node]()
         root: dict[str, Any] = dict(run.named_buffers()) | dict(run.named_children())
         for node in run.graph.nodes:
             norm = _norm_arguments(node)
@@ -111,8 +115,9 @@ class Exported(Capture):
                 continue
             x, weight, bias, mean, var, momentum, eps = norm
             name = f"norm_{node.name}"
-            shared = [None if n is None else root[str(n.target)] for n in (weight, bias, mean, var)]
-            root[name] = SwitchingNorm(*shared, momentum, eps)
+            tensors = (root[str(n.target)] if isinstance(n, Node) else None for n in (weight, bias, mean, var))
+            # A norm that averages over all batches (momentum=None) is traced as one that never moves.
+            root[name] = SwitchingNorm(*tensors, momentum=momentum or 0.1, eps=eps)
             copied[node] = graph.call_module(name, (copied[x],))
             if node.target is torch.ops.aten._native_batch_norm_legit_no_training.default:
                 # It returns (output, mean, rstd), of which inference uses the first alone.
@@ -128,14 +133,27 @@ def _export(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
         if not lengths and reason is None:
             continue
         try:
-            with torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with torch.no_grad(), _silence():
                 shapes: Any = dynamic[0] if not kwargs else dynamic[1]
                 program = torch.export.export(view, args, kwargs, dynamic_shapes=shapes, strict=False)
-                return program.run_decompositions({})
+                functional: torch.export.ExportedProgram = program.run_decompositions({})
+                return functional
         except Exception as problem:  # export fails in a hundred ways, each with a type of its own
             reason = problem
     raise NotExportable(f"torch.export refuses it: {_first_line(reason)}")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Export warns and logs, in pages, about what we ask of it; what matters arrives as an exception."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _dynamic(tensor: Tensor, lengths: bool) -> dict[int, Any]:
@@ -158,7 +176,7 @@ def _unlift(view: nn.Module, program: torch.export.ExportedProgram) -> tuple[dic
     weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     constants = dict(signature.inputs_to_lifted_tensor_constants)
     # Modules called from the graph (higher-order operators such as autocast regions) come along by name.
-    root: dict[str, Any] = {name: child for name, child in program.graph_module.named_children()}
+    root: dict[str, Any] = dict(program.graph_module.named_children())
     graph, copied = Graph(), {}
     for node in program.graph.nodes:
         target = weights.get(node.name) or constants.get(node.name)

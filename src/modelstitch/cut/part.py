@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,10 @@ def frozen_view(network: nn.Module) -> nn.Module:
     return view.eval()
 
 
+# Not `typing.Self`: the run-time shape checks of the tests cannot read it on a method.
+P = TypeVar("P", bound="Part")
+
+
 class Part(nn.Module):
     """A half of a cut network. All its weights are buffers that share the network's memory: nothing in it trains.
 
@@ -61,7 +66,7 @@ class Part(nn.Module):
         """Run the half; side inputs (masks and the like) are given to both halves alike."""
         return self._finish(self.run(x, *args, **kwargs))
 
-    def with_batch_statistics(self) -> Part:
+    def with_batch_statistics(self: P) -> P:
         """A copy whose batch norms follow train and eval mode, with running statistics of their own (cloned).
 
         In train mode they use the batch's statistics and update their clones, as in the original paper's code; in eval
@@ -86,9 +91,18 @@ class SwitchingNorm(nn.Module):
     """A batch norm with shared weights and running statistics of its own."""
 
     def __init__(
-        self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, momentum: float, eps: float
+        self,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor | None,
+        var: Tensor | None,
+        *,
+        momentum: float,
+        eps: float,
     ) -> None:
         super().__init__()
+        assert mean is not None  # a norm without running statistics is no inference batch norm
+        assert var is not None
         self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
         self.register_buffer("running_mean", mean.clone())
@@ -107,6 +121,21 @@ class SwitchingNorm(nn.Module):
             self.momentum,
             self.eps,
         )
+
+
+@contextmanager
+def standard_attention() -> Iterator[None]:
+    """Without torch's fused inference path of transformer layers.
+
+    That path is taken only when no gradient is recorded, rounds differently, and treats padding differently; a stitched
+    network must answer alike while its stitch is fitted and while it is measured.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def pair_up(example: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from modelstitch.cut.capture import Capture
-from modelstitch.cut.part import SwitchingNorm, pair_up
+from modelstitch.cut.part import SwitchingNorm, pair_up, standard_attention
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
 from modelstitch.errors import NotCuttable
 from modelstitch.seeding import generator
@@ -76,12 +76,14 @@ class Replayed(Capture):
         return Cut(name, (), tuple(value.shape[1:]), _kind_by_rank(value), share, share, False)
 
     def _run(self) -> Any:
-        with torch.no_grad():
+        with torch.no_grad(), standard_attention():
             return self._view(*self._args, **self._kwargs)
 
     def _noise(self, rows: int, like: Tensor) -> Tensor:
         if not like.is_floating_point():
-            return torch.zeros((rows, *like.shape[1:]), dtype=like.dtype, device=like.device)
+            # Other than the example, so that it shows when the input itself crosses.
+            other = int(not like.any())
+            return torch.full((rows, *like.shape[1:]), other, dtype=like.dtype, device=like.device)
         shape = (rows, *like.shape[1:])
         return torch.randn(shape, generator=generator("replay")).to(device=like.device, dtype=like.dtype)
 
@@ -116,6 +118,12 @@ class Replayed(Capture):
 
     def _check_repeatable(self) -> None:
         first, second = (pytree.tree_leaves(self._run()) for _ in range(2))
+        if not any(isinstance(a, Tensor) for a in first):
+            raise NotCuttable(
+                f"to cut {self.name}",
+                f"an output in which no tensor can be seen: {type(first[0]).__name__ if first else 'nothing'}",
+                "return a tensor, or tensors in tuples, lists or dicts",
+            )
         if not all(not isinstance(a, Tensor) or torch.equal(a, b) for a, b in zip(first, second, strict=True)):
             raise NotCuttable(
                 f"to cut {self.name}",
@@ -140,9 +148,11 @@ class Replayed(Capture):
             return False
         with torch.no_grad():
             expected = pytree.tree_leaves(self._run())
-            value = _Taking(self._view, [event.path])(*self._args, **self._kwargs)[0]
-            given = _Putting(self, event.path)(value)
-        return all(not isinstance(a, Tensor) or torch.equal(a, b) for a, b in zip(expected, pytree.tree_leaves(given)))
+            inputs = (*self._args, *self._kwargs.values())
+            value = _Taking(self, [event.path])(*inputs)[0]
+            given = _Putting(self, event.path)(value, *inputs[1:])
+        pairs = zip(expected, pytree.tree_leaves(given), strict=True)
+        return all(not isinstance(a, Tensor) or torch.equal(a, b) for a, b in pairs)
 
     def _place(self, group: list[_Event]) -> Place:
         event = group[0]
@@ -160,12 +170,11 @@ class Replayed(Capture):
         return sum(isinstance(m, _LAYERS) for m in self._modules[path].modules())
 
     def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
-        return _Taking(self._view, [c.name if c.name in ("input", "output") else self._path_of[c.name] for c in cuts])
+        return _Taking(self, [c.name if c.name in ("input", "output") else self._path_of[c.name] for c in cuts])
 
     def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
-        if cut.name == "output":
-            return nn.Identity(), lambda value: value
-        return (self._view if cut.name == "input" else _Putting(self, self._path_of[cut.name])), lambda value: value
+        run = nn.Identity() if cut.name == "output" else _Putting(self, self._path_of[cut.name])
+        return run, lambda value: value
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         if name not in self._modules or not name:
@@ -177,9 +186,10 @@ class Replayed(Capture):
 
     def switching(self, run: nn.Module) -> nn.Module:
         """See :class:`Capture`: batch norms of a copied view become modules that follow train and eval mode."""
+        if not isinstance(run, _Replay):
+            return run
         twin = copy.copy(run)
-        twin._modules = dict(run._modules)
-        twin.view = _switching_view(self._view)
+        twin._modules = {"view": _switching_view(self._view)}
         return twin
 
 
@@ -194,10 +204,8 @@ def _switching_view(view: nn.Module) -> nn.Module:
         for name, child in list(module.named_children()):
             if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.running_mean is not None:
                 momentum = 0.1 if child.momentum is None else child.momentum
-                norm = SwitchingNorm(
-                    child.weight, child.bias, child.running_mean, child.running_var, momentum, child.eps
-                )
-                setattr(module, name, norm)
+                tensors = (child.weight, child.bias, child.running_mean, child.running_var)
+                setattr(module, name, SwitchingNorm(*tensors, momentum=momentum, eps=child.eps))
     return twin
 
 
@@ -211,12 +219,36 @@ def _hooked(view: nn.Module, hooks: dict[str, Callable[..., Any]]) -> Iterator[N
             handle.remove()
 
 
-class _Taking(nn.Module):
+R = TypeVar("R", bound="_Replay")
+
+
+class _Replay(nn.Module):
+    """Runs a view under hooks."""
+
+    def __init__(self, capture: Replayed) -> None:
+        super().__init__()
+        self.view, self._names = capture._view, list(capture._kwargs)
+
+    def _call(self, hooks: dict[str, Callable[..., Any]], args: Sequence[Tensor], kwargs: dict[str, Tensor]) -> Any:
+        """Inputs given in order go to the keywords that the network was captured with, if there were any."""
+        named = dict(zip(self._names, args, strict=False)) | kwargs
+        with _hooked(self.view, hooks), standard_attention():
+            return self.view(**named) if self._names else self.view(*args, **kwargs)
+
+    def train(self: R, mode: bool = True) -> R:
+        """Only norms that switch follow: dropout and the like stay as in eval mode, as in an exported graph."""
+        self.training = mode
+        for module in self.view.modules():
+            module.training = mode and isinstance(module, SwitchingNorm)
+        return self
+
+
+class _Taking(_Replay):
     """Runs the view and gives copies of module outputs."""
 
-    def __init__(self, view: nn.Module, paths: Sequence[str]) -> None:
-        super().__init__()
-        self.view, self._paths = view, paths
+    def __init__(self, capture: Replayed, paths: Sequence[str]) -> None:
+        super().__init__(capture)
+        self._paths = paths
 
     def forward(self, *args: Tensor, **kwargs: Tensor) -> tuple[Tensor, ...]:
         taken: dict[str, Tensor] = {"input": (*args, *kwargs.values())[0]}
@@ -224,23 +256,20 @@ class _Taking(nn.Module):
         def take(path: str) -> Callable[..., None]:
             return lambda module, inputs, value: taken.__setitem__(path, value.clone())
 
-        wanted = [path for path in self._paths if path not in ("input", "output")]
-        with _hooked(self.view, {path: take(path) for path in wanted}):
-            taken["output"] = self.view(*args, **kwargs)
+        hooks = {path: take(path) for path in self._paths if path not in ("input", "output")}
+        taken["output"] = self._call(hooks, args, kwargs)
         return tuple(taken[path] for path in self._paths)
 
 
-class _Putting(nn.Module):
-    """Runs the view on noise with a module's output replaced by the tensor given."""
+class _Putting(_Replay):
+    """Runs the view on noise with a module's output replaced by the tensor given; without a path, on the tensor."""
 
     def __init__(self, capture: Replayed, path: str) -> None:
-        super().__init__()
-        self.view, self._capture, self._path = capture._view, capture, path
+        super().__init__(capture)
+        self._capture, self._path = capture, path
 
     def forward(self, value: Tensor, *side: Tensor, **kwargs: Tensor) -> Any:
-        capture = self._capture
-        main = capture._noise(value.shape[0], capture._main)
-        with _hooked(self.view, {self._path: lambda *_: value}):
-            if capture._args:
-                return self.view(main, *side, **kwargs)
-            return self.view(**{next(iter(capture._kwargs)): main, **kwargs})
+        if not self._path:
+            return self._call({}, (value, *side), kwargs)
+        noise = self._capture._noise(value.shape[0], self._capture._main)
+        return self._call({self._path: lambda *_: value}, (noise, *side), kwargs)

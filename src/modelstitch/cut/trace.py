@@ -29,6 +29,7 @@ _LINEARS = {"linear", "addmm", "mm"}
 _FIRST_AXIS = _CONVOLUTIONS | {"batch_norm", "_native_batch_norm_legit_no_training", "group_norm", "native_group_norm"}
 _FIRST_AXIS |= {"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"}
 _VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
+_EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
 _LAST_AXIS = _LINEARS | {"layer_norm", "native_layer_norm", "rms_norm", "embedding"}
 
 
@@ -52,8 +53,10 @@ class Trace:
         self._last_in = self._find_module_ends()
         self._count_layers(whole, inputs)
         legal = self._legal_nodes()
-        modules = dict(view.named_modules())
-        inner = [node for node in legal if node is not self.main and self._last_use[node] < len(self._data)]
+        # A module registered under two names may run under either.
+        modules = dict(view.named_modules(remove_duplicate=False))
+        # A tensor that is returned and used again is a cut like any other; `output` is used no more.
+        inner = [node for node in legal if node is not self.main and self._index.keys() & node.users.keys()]
         places = [self._place(node) for node in inner]
         picked = pick_blocks(places, modules, self._layers_inside)
         named = names_of(places, picked)
@@ -146,6 +149,9 @@ class Trace:
             return "vector"
         if all(size == 1 for size in shape[2:]):
             return "map"
+        made_by = _OPERATOR_KIND.get(_operator(node))
+        if made_by:
+            return made_by
         for step in (lambda n: list(n.users), lambda n: n.all_input_nodes):
             found = _axis_nearby(node, step)
             if found:
@@ -271,11 +277,20 @@ def _kept_axes(one: Node, other: Node) -> set[Kind]:
     a, b = (value[0] if isinstance(value := n.meta.get("val"), (tuple, list)) else value for n in (one, other))
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or min(a.ndim, b.ndim) < 3:
         return set()
+    between = _operator(other if one in other.all_input_nodes else one)
+    # Where sizes happen to be equal, the shapes do not tell that axes were exchanged.
+    if between in _EXCHANGES:
+        return set()
     if a.shape == b.shape:
         return {"map", "tokens"}
-    if _operator(one) not in _VIEWS and _operator(other) not in _VIEWS:
+    if between not in _VIEWS:
         return set()
-    return ({"map"} if a.shape[1] == b.shape[1] else set()) | ({"tokens"} if a.shape[-1] == b.shape[-1] else set())
+    kept: set[Kind] = set()
+    if a.shape[1] == b.shape[1]:
+        kept.add("map")
+    if a.shape[-1] == b.shape[-1]:
+        kept.add("tokens")
+    return kept
 
 
 def _mean_kind(node: Node) -> Kind | None:
@@ -286,4 +301,4 @@ def _mean_kind(node: Node) -> Kind | None:
     return "map" if 1 not in reduced else "tokens"
 
 
-_OPERATOR_KIND: dict[str, Kind] = {name: "map" for name in _FIRST_AXIS} | {name: "tokens" for name in _LAST_AXIS}  # type: ignore[assignment]
+_OPERATOR_KIND: dict[str, Kind] = {**dict.fromkeys(_FIRST_AXIS, "map"), **dict.fromkeys(_LAST_AXIS, "tokens")}

@@ -182,14 +182,17 @@ def _start(
     if moments is None:
         pair = (bottom.cut, top.cut)
         (moments,) = paired_moments(bottom.capture, top.capture, [pair], train, device=device)
-    solve = {
-        "assignment": closed_form.assignment,
-        "procrustes": closed_form.procrustes,
-        "least_squares": lambda m: closed_form.ridge(m, by.ridge if isinstance(by, Direct) else 0.0),
-    }[family.closed_form]
-    solution = solve(moments)
+    solution = _solve(family, by, moments)
     stitch.assign(solution.weight, solution.bias, moments.mean_x, moments.xx / moments.n)
     return solution.residual
+
+
+def _solve(family: Family, by: Matching, moments: Moments) -> closed_form.Solution:
+    if family.closed_form == "assignment":
+        return closed_form.assignment(moments)
+    if family.closed_form == "procrustes":
+        return closed_form.procrustes(moments)
+    return closed_form.ridge(moments, by.ridge if isinstance(by, Direct) else 0.0)
 
 
 def _start_at_identity(stitch: Stitch, bottom: Bottom, top: Top) -> None:

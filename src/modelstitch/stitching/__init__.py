@@ -1,0 +1,23 @@
+"""One stitching: written ``A@layer2.1 -> B@layer2.1``, measured, and kept as one record.
+
+``notation`` reads and writes it, ``prepared`` makes the networks ready and checks them, ``measured`` fits and measures,
+``provenance`` says what identifies a record and where it was made.
+"""
+
+from modelstitch.stitching.measured import Setting, asked, measure
+from modelstitch.stitching.notation import Stitching
+from modelstitch.stitching.prepared import Prepared, check_classes, check_identity, prepare
+from modelstitch.stitching.provenance import key_of, provenance
+
+__all__ = [
+    "Prepared",
+    "Setting",
+    "Stitching",
+    "asked",
+    "check_classes",
+    "check_identity",
+    "key_of",
+    "measure",
+    "prepare",
+    "provenance",
+]
