@@ -59,14 +59,13 @@ def train_network(
         return _stored(folder, asked)
     network = build(architecture, seed=seed, **options)
     curve = train_supervised(network, split.train, schedule=schedule, seed=seed, device=device)
-    config = {
-        **asked,
-        "training": {**asked["training"], "curve": curve},
-        "test_error": error_percent(network, split.test, device=device),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-    }
-    save_network(network, config, folder)
+    found = {"test_error": error_percent(network, split.test, device=device), "versions": _versions()}
+    save_network(network, {**asked, "training": {**asked["training"], "curve": curve}, **found}, folder)
     return load_folder(folder)[1]
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__}
 
 
 def _asked(architecture: str, options: dict[str, Any], split: Split, seed: int, schedule: Schedule) -> Config:
