@@ -7,10 +7,11 @@ the halves give the network's output bit for bit; this is checked on the example
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -145,11 +146,11 @@ def _export(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Export warns and logs, in pages, about what we ask of it; what matters arrives as an exception."""
+    """Export warns, logs and prints, in pages, about what we ask of it; what matters arrives as an exception."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
