@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, relu
+from torch.nn.functional import relu
 
 from modelstitch.tensors import Logits
 
@@ -46,12 +46,14 @@ class ResNet18(nn.Module):
         self.layer3 = _stage(2 * width, 4 * width, stride=2)
         self.layer4 = _stage(4 * width, 8 * width, stride=2)
         self.bn = nn.BatchNorm2d(8 * width)
+        # Modules of their own, so that the pooled features are a place with a name.
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.fc = nn.Linear(8 * width, classes)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Logits:
         """Logits of each image."""
         x = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(x)))))
-        logits: Tensor = self.fc(adaptive_avg_pool2d(relu(self.bn(x)), 1).flatten(1))
+        logits: Tensor = self.fc(self.pool(relu(self.bn(x))))
         return logits
 
 
