@@ -23,7 +23,7 @@ FLOORS = {
     **dict.fromkeys(("stitching",), 5),
     **dict.fromkeys(("controls",), 6),
     **dict.fromkeys(("sweep",), 7),
-    **dict.fromkeys(("report",), 8),
+    **dict.fromkeys(("demo", "doctor", "report"), 8),
     **dict.fromkeys(("cli", "__main__"), 9),
     # The front door shows every room and belongs to none.
     "__init__": 10,

@@ -105,13 +105,23 @@ def save_figure(chart: alt.TopLevelMixin, path: str | Path) -> None:
         SettingError: no format has that ending.
         NotWritable: the place refuses; what lay there before is untouched.
     """
-    ending = Path(path).suffix.lower()
-    if ending not in _FORMATS:
-        raise SettingError(f"a figure in {path}", f"the ending {ending!r}", f"use one of {', '.join(_FORMATS)}")
+    ending = check_ending(path)
     drawn: io.StringIO | io.BytesIO = io.BytesIO() if ending in (".png", ".pdf") else io.StringIO()
     chart.save(drawn, **_FORMATS[ending])
     content = drawn.getvalue()
     write_whole(path, content.encode() if isinstance(content, str) else content)
+
+
+def check_ending(path: str | Path) -> str:
+    """The ending of a path that a figure can be written to: to be asked before the work, not after it.
+
+    Raises:
+        SettingError: no format has that ending.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _FORMATS:
+        raise SettingError(f"a figure in {path}", f"the ending {ending!r}", f"use one of {', '.join(_FORMATS)}")
+    return ending
 
 
 def _series(ok: pd.DataFrame) -> list[str]:

@@ -104,6 +104,7 @@ def stitch(
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
     device: str | None = None,
+    store: RecordFile | None = None,
 ) -> Record:
     """One stitching: ``stitch("A@layer2.1 -> B@layer2.1", {"A": A, "B": B}, train, test)``.
 
@@ -117,6 +118,7 @@ def stitch(
         batch_norm: as in `stitch_all`.
         seed: as in `stitch_all`.
         device: as in `stitch_all`.
+        store: as in `stitch_all`.
 
     Raises:
         NotationError: not a stitching.
@@ -125,8 +127,7 @@ def stitch(
         IllegalCut: more than one tensor crosses there.
         ShapeMismatch: the family cannot map the one cut onto the other.
     """
-    if isinstance(stitching, str):
-        stitching = Stitching.parse(stitching)
+    stitching = Stitching.parse(stitching) if isinstance(stitching, str) else stitching
     for name in (stitching.bottom, stitching.top):
         if name not in networks:
             known = ", ".join(networks)
@@ -137,11 +138,11 @@ def stitch(
     check_classes(pair, measure_on)
     ready = {name: prepare(network, name, measure_on, device=device) for name, network in pair}
     bottom, top = ready[stitching.bottom], ready[stitching.top]
-    below, above = bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut)
-    check_identity(bottom, [below], measure_on)
-    check_identity(top, [above], measure_on)
+    check_identity(bottom, [bottom.captured.find(stitching.bottom_cut)], measure_on)
+    check_identity(top, [top.captured.find(stitching.top_cut)], measure_on)
     setting = Setting(family or Affine(), by or TaskLoss(), batch_norm, seed)
-    return measure(stitching, bottom, top, fit_on, measure_on, setting)
+    job = (stitching, bottom, top, fit_on, measure_on, setting)
+    return _run([_Plan(key_of(asked(*job)), lambda: measure(*job))], store)[0]
 
 
 def compare(

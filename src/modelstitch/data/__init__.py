@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from modelstitch.data.cifar import cifar10
+from modelstitch.data.cifar import cifar10, find_cifar10
 from modelstitch.data.digits import digits
-from modelstitch.data.fashion_mnist import fashion_mnist
+from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
 from modelstitch.data.samples import Samples, as_samples, check_disjoint, check_samples
 from modelstitch.data.split import Split
 from modelstitch.data.transforms import augment
@@ -38,6 +38,19 @@ def load(name: str, *, folder: str | Path | None = None) -> Split:
     return DATA_SETS[name](folder)
 
 
+def find(name: str) -> Path | None:
+    """Where `load` would read a data set from when no folder is named; None where it is not on this machine.
+
+    Args:
+        name: a name in ``DATA_SETS``.
+
+    Raises:
+        BadFile: its files are corrupt or incomplete.
+    """
+    finders = {"fashion_mnist": find_fashion_mnist, "cifar10": find_cifar10}
+    return finders[name]() if name in finders else Path(__file__).parent
+
+
 __all__ = [
     "DATA_SETS",
     "Samples",
@@ -49,5 +62,6 @@ __all__ = [
     "cifar10",
     "digits",
     "fashion_mnist",
+    "find",
     "load",
 ]

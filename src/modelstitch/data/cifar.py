@@ -55,7 +55,7 @@ def cifar10(folder: str | Path | None = None) -> Split:
         DataError: no batches there.
         BadFile: a batch is corrupt, incomplete or hostile.
     """
-    places = data_folders(folder) if folder is not None else [*data_folders(), cache_folder() / "cifar10"]
+    places = data_folders(folder) if folder is not None else _usual_places()
     batches = next((found for place in places if (found := _batches(place))), None)
     if batches is None:
         do = f"fetch an official archive from {HOME} and name the folder it lies in"
@@ -69,6 +69,19 @@ def cifar10(folder: str | Path | None = None) -> Split:
         return check_samples(Samples(name, pixels, classes, 10, mean, std, crop=4, flip=True))
 
     return Split(half(images, labels), half(*batches[-1]))
+
+
+def find_cifar10() -> Path | None:
+    """The place that `cifar10` reads when none is named, or None.
+
+    Raises:
+        BadFile: there are batches, but corrupt or incomplete ones.
+    """
+    return next((place for place in _usual_places() if _batches(place)), None)
+
+
+def _usual_places() -> list[Path]:
+    return [*data_folders(), cache_folder() / "cifar10"]
 
 
 def read_binary(content: bytes, name: str) -> Batch:

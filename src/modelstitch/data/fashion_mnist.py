@@ -104,9 +104,18 @@ def read_idx(content: bytes, axes: int, name: str) -> Tensor:
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
 
 
+def find_fashion_mnist() -> Path | None:
+    """The folder that `fashion_mnist` reads when none is named; None where it would have to fetch."""
+    return next((place for place in _places(None) if all((place / file).is_file() for file in CHECKSUMS)), None)
+
+
+def _places(folder: str | Path | None) -> list[Path]:
+    return [*data_folders(folder), DEBIAN, cache_folder() / "fashion_mnist"]
+
+
 def _contents(folder: str | Path | None, opener: Opener) -> dict[str, bytes]:
     """The four files decompressed, from the first folder that has them all, else from the official home."""
-    for place in [*data_folders(folder), DEBIAN, cache_folder() / "fashion_mnist"]:
+    for place in _places(folder):
         missing = [file for file in CHECKSUMS if not (place / file).is_file()]
         if not missing:
             return {file: _decompress((place / file).read_bytes(), str(place / file)) for file in CHECKSUMS}

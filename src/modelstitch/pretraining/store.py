@@ -76,6 +76,7 @@ def _asked(architecture: str, options: dict[str, Any], split: Split, seed: int, 
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
         "data": {
             "name": train.name,
+            "shape": list(train.inputs.shape[1:]),
             "train": train.fingerprint,
             "test": split.test.fingerprint,
             "mean": list(train.mean),

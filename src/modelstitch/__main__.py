@@ -1,0 +1,5 @@
+"""``python -m modelstitch``: the command line where the script is not on the path."""
+
+from modelstitch.cli import main
+
+main()

@@ -1,0 +1,182 @@
+"""What was typed, turned into what the public functions take, or refused in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelstitch.errors import SettingError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from modelstitch.data import Split
+    from modelstitch.matching import Matching
+    from modelstitch.networks import LoadedNetwork
+    from modelstitch.pretraining import Schedule
+    from modelstitch.stitches import Family
+
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+def choose(option: str, value: str, known: Iterable[str]) -> str:
+    """The value, when it is one of those known.
+
+    Raises:
+        SettingError: it is not.
+    """
+    known = list(known)
+    if value not in known:
+        do = did_you_mean(value, known, f"choose one of {', '.join(known)}")
+        raise SettingError(f"{option} {value}", "no such choice", do)
+    return value
+
+
+def device_of(name: str | None) -> str | None:
+    """A device that computes here.
+
+    Raises:
+        SettingError: no such kind of device, or none of it in this machine.
+    """
+    import torch
+
+    if name is None:
+        return None
+    choose("--device", name.partition(":")[0], _DEVICES)
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        found = str(error).splitlines()[0]
+        raise SettingError(f"--device {name}", found, "see what there is: `modelstitch doctor`") from error
+    return name
+
+
+def split_of(
+    name: str | None, folder: str | None, limit: int | None = None, networks: Sequence[LoadedNetwork] = ()
+) -> Split:
+    """The data that was named, or that the networks were trained on.
+
+    Raises:
+        SettingError: none was named and the networks do not agree on one, or a limit below one.
+    """
+    from modelstitch.data import Split, load
+
+    split = load(name or _common_data(networks), folder=folder)
+    if limit is None:
+        return split
+    if limit < 1:
+        raise SettingError(f"--limit {limit}", "no example left", "choose 1 or more")
+    return Split(split.train.first(limit), split.test)
+
+
+def _common_data(networks: Sequence[LoadedNetwork]) -> str:
+    # A smaller copy is called ``name-sizes``; the name alone is what the loader knows.
+    names: dict[str, str] = {
+        one.name: (one.config or {}).get("data", {}).get("name", "").partition("-")[0] for one in networks
+    }
+    if len(set(names.values())) == 1 and all(names.values()):
+        return next(iter(names.values()))
+    found = ", ".join(f"{network} on {data or 'nothing that it tells of'}" for network, data in names.items())
+    raise SettingError(f"the data of {' and '.join(names)}", f"trained: {found}", "say which: --data NAME")
+
+
+def networks_of(references: Sequence[str]) -> list[LoadedNetwork]:
+    """The networks, each under a name of its own: two folders of one name get the suffixes A and B."""
+    from modelstitch.networks import load_network
+
+    found = [load_network(reference) for reference in references]
+    if len(found) == 2 and found[0].name == found[1].name:
+        return [dataclasses.replace(one, name=f"{one.name}-{mark}") for one, mark in zip(found, "AB", strict=True)]
+    return found
+
+
+def family_of(name: str, kernel: int | None) -> Family:
+    """The family of that name.
+
+    Raises:
+        SettingError: no such family, or it has no kernel.
+    """
+    from modelstitch.stitches import FAMILIES
+
+    kind = FAMILIES[choose("--family", name, FAMILIES)]
+    return kind(**_given(kind, f"--family {name}", {"kernel": kernel}))
+
+
+def matching_of(by: str, **options: Any) -> Matching:
+    """The matching of that name, with those of its options that were given.
+
+    Raises:
+        SettingError: no such matching, or an option of the other one.
+    """
+    from modelstitch.matching import Direct, TaskLoss
+
+    kinds: dict[str, type[Direct | TaskLoss]] = {"direct": Direct, "task": TaskLoss}
+    kind = kinds[choose("--by", by, kinds)]
+    return kind(**_given(kind, f"--by {by}", options))
+
+
+def schedule_of(data: str, **options: Any) -> Schedule:
+    """The data set's own schedule, with what was given in its place.
+
+    Raises:
+        SettingError: a value that cannot train.
+    """
+    from modelstitch.pretraining import SCHEDULES
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return dataclasses.replace(SCHEDULES[data], **given)
+
+
+def _given(kind: Any, asked: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; an option without effect is refused, since its author expects one."""
+    given = {name: value for name, value in options.items() if value is not None}
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in given:
+        if name not in known:
+            told = ", ".join(f"--{one.replace('_', '-')}" for one in known) or "nothing"
+            option = f"--{name.replace('_', '-')}"
+            raise SettingError(f"{asked} with {option}", f"it takes {told}", f"leave {option} out")
+    return given
+
+
+def example_of(network: LoadedNetwork, shape: str | None, data: str | None, folder: str | None) -> Tensor:
+    """Two inputs of the shape that a network takes: typed, or the data's, or told by its folder.
+
+    Raises:
+        SettingError: none of the three, or no shape.
+    """
+    import torch
+
+    if shape is not None:
+        return torch.zeros(2, *_sizes(shape))
+    if data is not None:
+        return split_of(data, folder).test.example
+    told = (network.config or {}).get("data", {}).get("shape")
+    if not told:
+        found = "nothing that tells the shape of its input"
+        raise SettingError(f"the cuts of {network.name}", found, "give --shape 3,32,32 or --data NAME")
+    return torch.zeros(2, *told)
+
+
+def _sizes(shape: str) -> list[int]:
+    sizes = [int(part) if part.strip().isdecimal() else 0 for part in shape.split(",")]
+    if not all(sizes):
+        do = "write the sizes of one example with commas between: --shape 3,32,32"
+        raise SettingError(f"--shape {shape}", "no list of sizes of 1 or more", do)
+    return sizes
+
+
+def figures_of(paths: Sequence[Path]) -> Sequence[Path]:
+    """Paths that a figure can be written to: asked before hours of stitching, not after.
+
+    Raises:
+        SettingError: no format has that ending.
+    """
+    if paths:
+        from modelstitch.figures import check_ending
+
+        for path in paths:
+            check_ending(path)
+    return paths

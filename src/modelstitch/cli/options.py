@@ -1,0 +1,21 @@
+"""Options that several verbs share, each with its one spelling and its one line of help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Network = Annotated[str, typer.Argument(help="A folder that `train` wrote, or py:package.module:function.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="digits, fashion_mnist or cifar10; by default what the networks were trained on."),
+]
+DataFolder = Annotated[
+    str | None,
+    typer.Option(help="Where the data's files are; by default the usual places are searched."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, … By default the CPU.")]
+Limit = Annotated[int | None, typer.Option(help="Use the first N train examples only.")]
+Seed = Annotated[int, typer.Option(help="Keys everything that is drawn at random.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON, one object a line, instead of a table.")]

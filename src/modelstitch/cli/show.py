@@ -1,0 +1,198 @@
+"""What was found, put on the screen: tables for people, JSON lines for programs, talk on standard error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from modelstitch.cli.endings import FAILED
+
+if TYPE_CHECKING:
+    from modelstitch.cut import Cut
+    from modelstitch.doctor import Check
+    from modelstitch.records import Record, Records
+
+_READING = """\
+penalty  points of test error more than the top's own network, above 0 is worse; in brackets the 95 % interval
+agree    share of the test examples that get the class which the top's own network gives them
+resid.   share of the activations' variance at the top's cut that the best direct map leaves"""
+_COLUMNS = ("stitching", "depth", "penalty [95 %]", "CKA", "agree", "error", "resid.")
+_COLOURS = {"ok": "green", "absent": "yellow", "failed": "red"}
+
+
+def talk(line: str) -> None:
+    """Say something that is no data."""
+    typer.echo(line, err=True)
+
+
+def trained(config: dict[str, Any], folder: Path, n: int, as_json: bool) -> None:
+    """A trained network: its configuration, or its error in one line."""
+    if as_json:
+        _json_line({"folder": str(folder), **config})
+        return
+    error, data = config["test_error"], config["data"]["name"]
+    typer.echo(f"{config['architecture']} in {folder}: {error:.2f} % test error on {n:,} examples of {data}")
+
+
+def cuts(found: Iterable[Cut], as_json: bool) -> None:
+    """The cuts of a network, in order."""
+    if as_json:
+        for cut in found:
+            _json_line(dataclasses.asdict(cut))
+        return
+    table = _table("cut", "kind", "shape", "depth", "cost", left=3)
+    for cut in found:
+        shape = " × ".join("any" if size is None else str(size) for size in cut.shape)
+        table.add_row(cut.name, cut.kind, shape, f"{cut.depth:.2f}", f"{cut.cost:.2f}")
+    _print(table)
+    typer.echo("depth: share of the conv and linear layers below the cut; cost: share of the operations.")
+
+
+def compared(found: Iterable[tuple[Cut, Cut, float]], names: tuple[str, str], data: str, n: int, as_json: bool) -> None:
+    """Linear CKA at pairs of cuts."""
+    if as_json:
+        for a, b, cka in found:
+            _json_line({names[0]: a.name, names[1]: b.name, "cka": cka, "data": data, "n": n, "rows": "positions"})
+        return
+    table = _table(names[0], names[1], "linear CKA", left=2)
+    for a, b, cka in found:
+        table.add_row(a.name, b.name, f"{cka:.3f}")
+    _print(table)
+    typer.echo(f"{n:,} test examples of {data}; a row is one position of one example, a column one channel.")
+
+
+def checks(found: Sequence[Check], as_json: bool) -> None:
+    """What the doctor found."""
+    if as_json:
+        for check in found:
+            _json_line(dataclasses.asdict(check))
+        return
+    table = _table("check", "status", "found", left=3)
+    for check in found:
+        table.add_row(check.name, check.status, check.found, style=_COLOURS[check.status])
+    _print(table)
+
+
+def records(found: Records, references: dict[str, str], as_json: bool) -> None:
+    """Stitchings and controls, the base networks' errors first.
+
+    Args:
+        found: what was measured.
+        references: where each network came from, by the name that records call it.
+        as_json: one record a line instead.
+    """
+    if as_json:
+        from modelstitch.records.lines import line_of
+
+        for record in found:
+            typer.echo(line_of(record), nl=False)
+        return
+    _heading(found, references)
+    table = _table(*_COLUMNS, left=1)
+    _section(table, "", [one for one in found if not one.control])
+    _selves(table, [one for one in found if one.control == "self"])
+    _section(table, "control: untrained bottoms", [one for one in found if one.control == "untrained"])
+    _print(table)
+    for one in found:
+        if one.status == "failed":
+            typer.echo(f"failed: {one.control} {one.stitching}".replace("  ", " ") + f"\n{one.reason}")
+    typer.echo(_READING)
+
+
+def figures(found: Records, paths: Sequence[Path]) -> None:
+    """Draw the records and write the figure to each path."""
+    if not paths:
+        return
+    from modelstitch.figures import penalty_curves, save_figure
+
+    chart = penalty_curves(found.to_pandas())
+    for path in paths:
+        save_figure(chart, path)
+        talk(f"written: {path}")
+
+
+def leave(found: Records) -> None:
+    """End with the exit code of these records: 1 where any of them failed."""
+    if any(record.status == "failed" for record in found):
+        raise typer.Exit(FAILED)
+
+
+def _heading(found: Sequence[Record], references: dict[str, str]) -> None:
+    """The errors of the networks whole, then what all stitchings have in common."""
+    errors: dict[str, float | None] = {}
+    for one in (each for each in found if each.status == "ok" and each.control != "untrained"):
+        errors |= {one.bottom_network: one.error_bottom, one.top_network: one.error_top}
+    for name, error in errors.items():
+        place = references.get(name, name)
+        typer.echo(f"{name}{f' = {place}' if place != name else ''}: {error:.2f} % test error")
+    one = next((each for each in found if each.control != "self"), found[0])
+    how = "" if one.matching == "none" else f", {one.matching}"
+    norm = "" if one.batch_norm == "frozen" else f", batch norm: {one.batch_norm}"
+    typer.echo(f"{one.data}: fitted on {one.n_fit:,}, measured on {one.n_test:,} examples")
+    typer.echo(f"{one.family}{how}{norm}, seed {one.seed}")
+
+
+def _section(table: Table, title: str, found: Sequence[Record]) -> None:
+    if not found:
+        return
+    if title:
+        table.add_section()
+        table.add_row(title, style="italic dim")
+    # A bottom's name tells the direction: a line between the two directions, and no line within one.
+    for before, one in zip([None, *found], found, strict=False):
+        if before is not None and before.top_network != one.top_network and not title:
+            table.add_section()
+        table.add_row(*_cells(one), style=_style(one))
+
+
+def _selves(table: Table, found: Sequence[Record]) -> None:
+    """The self-stitches in one row where all are exactly 0, as they must be; else each on its own."""
+    if not all(one.penalty == 0 for one in found):
+        _section(table, "control: each network with itself, which must lose 0", found)
+    elif found:
+        table.add_section()
+        table.add_row(f"control: {len(found)} self-stitches", "", "exactly 0", "1.000", "1.000", "", "", style="dim")
+
+
+def _style(one: Record) -> str:
+    return "red" if one.status == "failed" else "dim" if one.control else ""
+
+
+def _cells(one: Record) -> tuple[str, ...]:
+    depth = f"{one.bottom_depth:.2f}"
+    if one.status == "failed":
+        return one.stitching, depth, "failed, see below", "", "", "", ""
+    penalty = f"{one.penalty:+.2f} [{one.penalty_low:+.2f}, {one.penalty_high:+.2f}]"
+    cka, residual = ("–" if value is None else f"{value:.3f}" for value in (one.cka, one.residual))
+    return one.stitching, depth, penalty, cka, f"{one.agreement_top:.3f}", f"{one.error:.2f}", residual
+
+
+def _table(*columns: str, left: int) -> Table:
+    """A table whose first ``left`` columns are words and whose others are numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for index, column in enumerate(columns):
+        # Only words may break on a narrow terminal: half a number is another number.
+        words = index < left
+        table.add_column(column, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False).print(table)
+        return
+    # Nobody looks at a pipe: no colours, and room enough that nothing is cut off or broken.
+    Console(file=sys.stdout, width=10_000, force_terminal=False, color_system=None, markup=False).print(table)
+
+
+def _json_line(row: dict[str, Any]) -> None:
+    typer.echo(json.dumps(row, ensure_ascii=False))

@@ -1,0 +1,101 @@
+"""``modelstitch stitch``: two networks at every cut, or one stitching by its notation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelstitch.cli import inputs, show
+from modelstitch.cli.options import Data, DataFolder, Device, Json, Limit, Seed
+from modelstitch.errors import SettingError
+
+if TYPE_CHECKING:
+    from modelstitch.networks import LoadedNetwork
+    from modelstitch.stitching import Stitching
+
+_NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
+_FAMILY = "affine, bn_affine_bn, identity, orthogonal or permutation."
+
+
+def stitch(
+    networks: Annotated[list[str], typer.Argument(help=_NETWORKS)],
+    data: Data = None,
+    data_folder: DataFolder = None,
+    family: Annotated[str, typer.Option(help=_FAMILY)] = "affine",
+    kernel: Annotated[int | None, typer.Option(help="Side of the stitch's convolution, odd.")] = None,
+    by: Annotated[str, typer.Option(help="task (the loss of the stitched network) or direct (closed form).")] = "task",
+    epochs: Annotated[int | None, typer.Option(help="By task: passes over the train set.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="By task: at the beginning.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="By task: examples a step.")] = None,
+    start: Annotated[str | None, typer.Option(help="By task: least_squares, identity or random.")] = None,
+    ridge: Annotated[float | None, typer.Option(help="Direct: strength of the penalty on the map.")] = None,
+    batch_norm: Annotated[str, typer.Option(help="frozen (as trained) or batch (batch statistics).")] = "frozen",
+    seed: Seed = 0,
+    device: Device = None,
+    limit: Limit = None,
+    every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
+    no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Records, each as soon as measured; resumes.")] = None,
+    figure: Annotated[
+        list[Path] | None,
+        typer.Option(help="A figure: .png, .svg, .pdf or .html; may be repeated."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Stitch two networks and measure the penalty: points of test error; above 0 is worse than the top's own network."""
+    from modelstitch.records import RecordFile
+
+    figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
+    setting: dict[str, Any] = {
+        "family": inputs.family_of(family, kernel),
+        "by": inputs.matching_of(
+            by, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, start=start, ridge=ridge
+        ),
+        "batch_norm": inputs.choose("--batch-norm", batch_norm, ("frozen", "batch")),
+        "seed": seed,
+        "device": inputs.device_of(device),
+    }
+    references = dict.fromkeys([one.bottom, one.top]) if one else networks
+    loaded = inputs.networks_of(list(references))
+    split = inputs.split_of(data, data_folder, limit, loaded)
+    setting["store"] = RecordFile(out) if out else None
+    records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, not no_controls, setting)
+    show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
+    show.figures(records, figures)
+    show.leave(records)
+
+
+def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | None:
+    """The one stitching that was written, or None where two networks were named."""
+    from modelstitch.stitching import Stitching
+
+    if len(networks) == 2:
+        return None
+    if len(networks) > 2:
+        do = "name two: modelstitch stitch A B; or quote one: modelstitch stitch 'A@layer2.1 -> B@layer2.1'"
+        raise SettingError(f"to stitch {' '.join(networks)}", f"{len(networks)} arguments", do)
+    if every or no_controls:
+        option = "--all" if every else "--no-controls"
+        raise SettingError(f"{option} with one stitching", "one cut on each side", f"leave {option} out")
+    return Stitching.parse(networks[0])
+
+
+def _one(one: Stitching, loaded: list[LoadedNetwork], split: Any, setting: dict[str, Any]) -> Any:
+    """The record of one stitching, under the names that its networks go by."""
+    from modelstitch.records import Records
+    from modelstitch.stitching import Stitching
+    from modelstitch.sweep import stitch as stitch_one
+
+    known = {each.name: each.network for each in loaded}
+    named = Stitching(loaded[0].name, one.bottom_cut, loaded[-1].name, one.top_cut)
+    return Records([stitch_one(named, known, split.train, split.test, **setting)])
+
+
+def _all(loaded: list[LoadedNetwork], split: Any, every: bool, with_controls: bool, setting: dict[str, Any]) -> Any:
+    from modelstitch.sweep import stitch_all
+
+    a, b = loaded
+    options = {"names": (a.name, b.name), "every": every, "with_controls": with_controls, **setting}
+    return stitch_all(a.network, b.network, split.train, split.test, **options)

@@ -1,0 +1,39 @@
+"""``modelstitch train``: one base network, trained once and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelstitch.cli import inputs, show
+from modelstitch.cli.options import DataFolder, Device, Json, Limit, Seed
+
+
+def train(
+    architecture: Annotated[str, typer.Argument(help="mlp, myrtle or resnet18.")],
+    data: Annotated[str, typer.Option(help="digits, fashion_mnist or cifar10.")],
+    out: Annotated[Path, typer.Option(help="The network folder to write.")],
+    data_folder: DataFolder = None,
+    width: Annotated[int | None, typer.Option(help="Channels of the first stage; units of an mlp.")] = None,
+    seed: Seed = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the first half of all steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
+    device: Device = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network and keep it in a folder; where it is there already, only read it."""
+    from modelstitch.pretraining import train_network
+
+    split = inputs.split_of(data, data_folder, limit)
+    schedule = inputs.schedule_of(data, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
+    sizes = {} if width is None else {"widths": (width, width)} if architecture == "mlp" else {"width": width}
+    place = inputs.device_of(device) or "cpu"
+    there = (out / "config.json").exists()
+    config = train_network(architecture, split, seed=seed, folder=out, schedule=schedule, device=place, **sizes)
+    if there:
+        show.talk(f"already trained: {out}")
+    show.trained(config, out, len(split.test), as_json)

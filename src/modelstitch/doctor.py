@@ -1,0 +1,97 @@
+"""What this machine has, and whether a stitching comes out right on it: what to ask first when something is odd."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from modelstitch.cut import capture
+from modelstitch.data import find, load
+from modelstitch.data.files import cache_folder
+from modelstitch.errors import StitchError
+from modelstitch.networks import build
+from modelstitch.penalty import penalty
+from modelstitch.stitched import Stitched
+from modelstitch.stitches import Identity
+from modelstitch.version import VERSION
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        status: ``ok``; ``absent``, which hinders nothing else; or ``failed``.
+        found: what stands there, in words.
+    """
+
+    name: str
+    status: Literal["ok", "absent", "failed"]
+    found: str
+
+
+def examine() -> list[Check]:
+    """Look at the versions, the devices, the data sets and the cache, and stitch a tiny network to itself.
+
+    Nothing is fetched, and nothing is left behind.
+    """
+    return [
+        Check("modelstitch", "ok", VERSION),
+        Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        Check("torch", "ok", f"{torch.__version__}, threads: {torch.get_num_threads()}"),
+        Check("devices", "ok", ", ".join(_devices())),
+        *(_data_set(name) for name in ("digits", "fashion_mnist", "cifar10")),
+        _cache(),
+        _self_check(),
+    ]
+
+
+def _devices() -> list[str]:
+    gpus = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def _data_set(name: str) -> Check:
+    try:
+        place = find(name)
+    except StitchError as error:
+        return Check(f"data {name}", "failed", error.found)
+    if place is None:
+        return Check(f"data {name}", "absent", "not found; name its folder with --data-folder or MODELSTITCH_DATA")
+    return Check(f"data {name}", "ok", str(place))
+
+
+def _cache() -> Check:
+    folder = cache_folder()
+    # A cache that is not there yet is made when first needed: in the nearest folder above it that exists.
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return Check("cache", "ok", f"{folder} can be written")
+    except OSError as error:
+        return Check("cache", "failed", f"{folder} cannot be written: {error.strerror}")
+
+
+def _self_check() -> Check:
+    """The law that every stitching rests on: a network's own halves, joined by the identity, lose exactly nothing."""
+    test = load("digits").test.first(64)
+    network = build("resnet18", seed=0, width=2, channels=1).eval()
+    try:
+        captured = capture(network, test.example)
+        for cut in captured.blocks:
+            stitched = Stitched(captured.bottom(cut), Identity().build(cut, cut), captured.top(cut))
+            lost = penalty(stitched, network, test)
+            if lost.value != 0 or lost.loss_value != 0:
+                found = f"penalty {lost.value} points and {lost.loss_value} nats at {cut.name}, where both must be 0"
+                return Check("self-check", "failed", found)
+    except StitchError as error:
+        return Check("self-check", "failed", f"{error.found} (asked: {error.asked})")
+    return Check("self-check", "ok", f"a network stitched to itself at {len(captured.blocks)} cuts: penalty exactly 0")
+
+
+__all__ = ["Check", "examine"]
