@@ -224,7 +224,8 @@ class _Orthogonal(Stitch):
         weight: Tensor = self.get_buffer("start") @ torch.linalg.matrix_exp(self.turn - self.turn.T)
         if self._kind != "map":
             return x @ weight.T
-        return (x.movedim(1, -1) @ weight.T).movedim(-1, 1)
+        # Contiguous, as a network's own maps are: a top may flatten by a view.
+        return (x.movedim(1, -1) @ weight.T).movedim(-1, 1).contiguous()
 
 
 class _Affine(Stitch):

@@ -102,7 +102,7 @@ def fit(
     family: Family,
     bottom: Bottom,
     top: Top,
-    train: Samples,
+    train: object,
     *,
     by: Matching | None = None,
     batch_norm: BatchNorm = "frozen",
@@ -132,13 +132,13 @@ def fit(
         NumericalFailure: a constant target, or a loss that is not finite.
     """
     by = TaskLoss() if by is None else by
-    train = as_samples(train)
+    examples = as_samples(train)
     _check(family, by, batch_norm)
     begun = time.perf_counter()
     with seeded("stitch", seed):
         stitch = family.build(bottom.cut, top.cut)
     device = str(next(iter(bottom.buffers()), torch.zeros(0)).device)
-    residual = _start(family, stitch, bottom, top, train, by, moments, device)
+    residual = _start(family, stitch, bottom, top, examples, by, moments, device)
     stitch.to(device)
     if batch_norm == "batch":
         bottom, top = bottom.with_batch_statistics(), top.with_batch_statistics()
@@ -146,10 +146,10 @@ def fit(
     curve: tuple[float, ...] = ()
     if isinstance(by, TaskLoss) and family.trainable:
         curve = descend(
-            stitched, train, by.epochs, by.learning_rate, by.batch_size, seed, batch_norm == "batch", device
+            stitched, examples, by.epochs, by.learning_rate, by.batch_size, seed, batch_norm == "batch", device
         )
     elif batch_norm == "batch":
-        reestimate(stitched, train, seed, device)
+        reestimate(stitched, examples, seed, device)
     return Fit(stitched.eval().requires_grad_(False), residual, curve, time.perf_counter() - begun)
 
 
