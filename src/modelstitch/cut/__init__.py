@@ -1,7 +1,8 @@
 """Cutting a network where exactly one tensor crosses: bottom, top, and the list of legal cuts.
 
 Two ways lead there: ``exported`` splits the graph of ``torch.export``, ``replayed`` falls back on hooks. ``place``
-picks one cut a block and names them, ``trace`` reads a graph, ``part`` holds the halves.
+picks one cut a block and names them, ``trace`` reads a graph, ``lengths`` tells its varying lengths, ``part`` holds the
+halves.
 """
 
 from modelstitch.cut.capture import Capture, bottom, capture, cuts, top

@@ -20,9 +20,10 @@ from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from modelstitch.cut.capture import Capture
+from modelstitch.cut.lengths import expression, size_from
 from modelstitch.cut.part import SwitchingNorm, pair_up, standard_attention
 from modelstitch.cut.place import Cut
-from modelstitch.cut.trace import SHAPE_OPERATORS, Trace, expression, size_from
+from modelstitch.cut.trace import SHAPE_OPERATORS, Trace
 
 
 class NotExportable(Exception):

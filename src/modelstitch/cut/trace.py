@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-import sympy
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Interpreter, Node
 from torch.utils.flop_counter import FlopCounterMode
 
+from modelstitch.cut.lengths import expression
 from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
 from modelstitch.tensors import Kind
 
@@ -201,36 +201,6 @@ class _Flops(Interpreter):
         value = super().run_node(n)
         self.flops[n] = self.counter.get_total_flops() - before
         return value
-
-
-def expression(node: Node, dim: int | None = None) -> Any:
-    """The size of a tensor node along ``dim``, or the value of a shape node, as a sympy expression or an int."""
-    value = node.meta["val"] if dim is None else node.meta["val"].shape[dim]
-    return value.node.expr if isinstance(value, torch.SymInt) else value
-
-
-def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
-    """Tell a length from the one tensor that a top is given.
-
-    Args:
-        graph: the top's graph, to which nodes are added.
-        given: its placeholder.
-        source: the node of the whole graph that the placeholder stands for.
-        wanted: the length, as an expression in the symbols of the captured inputs.
-
-    Returns:
-        An int, or the node that computes the length.
-    """
-    if isinstance(wanted, int) or wanted.is_Integer:
-        return int(wanted)
-    for dim in range(source.meta["val"].ndim):
-        here = expression(source, dim)
-        ratio = sympy.simplify(wanted / here)
-        if ratio.is_Rational:
-            size = graph.call_function(aten.sym_size.int, (given, dim))
-            scaled = graph.call_function(operator.mul, (size, int(ratio.p))) if ratio.p != 1 else size
-            return graph.call_function(operator.floordiv, (scaled, int(ratio.q))) if ratio.q != 1 else scaled
-    raise ValueError(f"the length {wanted} cannot be told from a tensor of shape {tuple(source.meta['val'].shape)}")
 
 
 def _operator(node: Node) -> str:
