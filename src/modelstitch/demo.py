@@ -18,7 +18,7 @@ from modelstitch.sweep import stitch_all
 
 # Twelve steps an epoch are few: at the usual 1e-3 and one epoch the penalty would measure the haste of the matching.
 _BY = TaskLoss(epochs=5, learning_rate=1e-2)
-_WIDTH = 8
+_ARCHITECTURE, _OPTIONS = "resnet18", {"width": 8}
 
 
 def run_demo(folder: str | Path, *, seed: int = 0) -> Records:
@@ -38,7 +38,7 @@ def run_demo(folder: str | Path, *, seed: int = 0) -> Records:
     folder, split = Path(folder), load("digits")
     seeds = (seed, seed + 1)
     for one in seeds:
-        train_network("resnet18", split, seed=one, folder=folder / "nets" / f"seed{one}", width=_WIDTH)
+        train_network(_ARCHITECTURE, split, seed=one, folder=folder / "nets" / f"seed{one}", **_OPTIONS)
     first, second = (load_folder(folder / "nets" / f"seed{one}")[0] for one in seeds)
     names = (f"seed{seeds[0]}", f"seed{seeds[1]}")
     store = RecordFile(folder / "records.jsonl")

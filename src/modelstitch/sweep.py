@@ -10,7 +10,7 @@ from torch import nn
 from modelstitch import controls
 from modelstitch.cut import Cut
 from modelstitch.data import Samples, as_samples, check_disjoint
-from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
+from modelstitch.errors import NetworkNotFound, NumericalFailure, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss, paired_moments
 from modelstitch.measures import linear_cka_from_moments
 from modelstitch.moments import Moments
@@ -140,8 +140,7 @@ def stitch(
     bottom, top = ready[stitching.bottom], ready[stitching.top]
     check_identity(bottom, [bottom.captured.find(stitching.bottom_cut)], measure_on)
     check_identity(top, [top.captured.find(stitching.top_cut)], measure_on)
-    setting = Setting(family or Affine(), by or TaskLoss(), batch_norm, seed)
-    job = (stitching, bottom, top, fit_on, measure_on, setting)
+    job = (stitching, bottom, top, fit_on, measure_on, Setting(family or Affine(), by or TaskLoss(), batch_norm, seed))
     return _run([_Plan(key_of(asked(*job)), lambda: measure(*job))], store)[0]
 
 
@@ -191,15 +190,24 @@ class _Statistics:
     def __init__(self, a: Prepared, b: Prepared, pairs: Sequence[Pair], samples: Samples) -> None:
         self._a, self._b, self._samples = a, b, samples
         self._pairs = list(dict.fromkeys(pairs))
-        self._moments: dict[Pair, Moments] = {}
+        self._moments: dict[Pair, Moments] | None = None
 
-    def between(self, bottom: Prepared, pair: Pair) -> Moments:
-        """From the bottom's cut to the top's, whichever of the two networks lends the bottom."""
+    def between(self, bottom: Prepared, pair: Pair) -> Moments | None:
+        """From the bottom's cut to the top's, whichever of the two networks lends the bottom.
+
+        None where the pass met activations that are not finite: each stitching then makes its own, and those at other
+        cuts go on.
+        """
+        if self._moments is None:
+            try:
+                found = paired_moments(
+                    self._a.captured, self._b.captured, self._pairs, self._samples, device=self._a.device
+                )
+            except NumericalFailure:
+                found = []
+            self._moments = dict(zip(self._pairs, found, strict=False))
         if not self._moments:
-            found = paired_moments(
-                self._a.captured, self._b.captured, self._pairs, self._samples, device=self._a.device
-            )
-            self._moments = dict(zip(self._pairs, found, strict=True))
+            return None
         return self._moments[pair] if bottom is self._a else self._moments[pair[1], pair[0]].swapped()
 
 
@@ -280,16 +288,22 @@ class _Job:
 
 
 def _run(plans: Sequence[_Plan], store: RecordFile | None) -> Records:
-    there = {record.key: record for record in store.records()} if store else {}
     records = []
     for plan in track(plans, "stitchings", len(plans)):
-        record = there.get(plan.key)
-        if record is None or record.status == "failed":
+        # Looked up anew each time: another process may be filling the same store from the other end.
+        record = _stored(store, plan.key)
+        if record is None:
             record = plan.measure()
             if store:
                 store.append(record)
         records.append(record)
     return Records(records)
+
+
+def _stored(store: RecordFile | None, key: str) -> Record | None:
+    """The record of that key, if it is there and no failure."""
+    found = store.records().only(key=key, status="ok") if store else Records()
+    return found[0] if found else None
 
 
 def _data(train: object, test: object) -> tuple[Samples, Samples]:

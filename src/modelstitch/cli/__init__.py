@@ -36,10 +36,11 @@ for _verb, _example in EXAMPLES.items():
     app.command(epilog=f"Example: {_example}")(_verb)
 
 
-def _show_version(asked: bool) -> None:
+def _show_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"modelstitch {VERSION}")
         raise typer.Exit
+    return asked
 
 
 @app.callback(epilog="Example: modelstitch demo")

@@ -44,7 +44,7 @@ def stitch(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Stitch two networks and measure the penalty: points of test error; above 0 is worse than the top's own network."""
+    """Stitch two networks and measure the penalty: points of test error more than the top's own network."""
     from modelstitch.records import RecordFile
 
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)

@@ -1,0 +1,543 @@
+"""The command line: what each verb prints, and how it ends when the request, the run or the user stops it."""
+
+import dataclasses
+import gzip
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import modelstitch as ms
+from modelstitch.cli import EXAMPLES, main
+from modelstitch.networks import load_folder, save_network
+from modelstitch.stitches import FAMILIES
+
+SMALL = Path(__file__).parent / "fashion_mnist_small"
+VERBS = [verb.__name__ for verb in EXAMPLES]
+QUICK = ("--limit", 100, "--no-controls", "--by", "direct")
+PY_NETWORKS = """
+import torch
+from torch import nn
+def seven():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 7))
+def ten():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 10))
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(64, 4), nn.Linear(4, 10)
+    def forward(self, x):
+        y = torch.relu(self.one(x.flatten(1)))
+        return self.two(y if float(y.sum()) > -1 else -y)
+"""
+
+
+@dataclasses.dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys):
+    def typed(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Ended(left.value.code or 0, out, err)
+
+    return typed
+
+
+@pytest.fixture(scope="session")
+def nets(tmp_path_factory):
+    """mlp 0, mlp 1, and a ResNet, each trained for a moment; and functions that make networks."""
+    folder = tmp_path_factory.mktemp("cli")
+    for name, architecture, seed in (("m0", "mlp", 0), ("m1", "mlp", 1), ("r0", "resnet18", 0)):
+        split = ms.load("digits")
+        options = {"widths": (4, 4)} if architecture == "mlp" else {"width": 2}
+        schedule = ms.Schedule(epochs=1)
+        few = ms.Split(split.train.first(150), split.test)
+        ms.train_network(architecture, few, seed=seed, folder=folder / name, schedule=schedule, **options)
+    (folder / "made_here.py").write_text(PY_NETWORKS)
+    return folder
+
+
+@pytest.fixture
+def here(nets, monkeypatch):
+    monkeypatch.chdir(nets)
+    monkeypatch.setattr(sys, "path", [str(nets), *sys.path])
+    return nets
+
+
+def idx(values):
+    array = np.asarray(values, dtype=np.uint8)
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(int(size).to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(head + array.tobytes())
+
+
+def write_clothes(folder, train, test):
+    """A data set in the format of Fashion-MNIST, from (images, labels) each."""
+    folder.mkdir()
+    for half, (images, labels) in (("train", train), ("t10k", test)):
+        (folder / f"{half}-images-idx3-ubyte.gz").write_bytes(idx(images))
+        (folder / f"{half}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
+
+
+def images(n, seed):
+    return np.random.default_rng(seed).integers(0, 256, (n, 28, 28))
+
+
+# What every verb does
+
+
+def test_each_verb_is_listed_and_its_help_ends_with_its_example(run):
+    front = run("--help")
+    for verb, example in EXAMPLES.items():
+        assert f"│ {verb.__name__} " in front.out
+        shown = run(verb.__name__, "--help")
+        assert shown.code == 0
+        assert re.sub(r"\s+", " ", shown.out).rstrip().endswith(f"Example: {example}")
+        assert example.startswith(f"modelstitch {verb.__name__}")
+
+
+def test_no_option_is_without_help(run):
+    for verb in VERBS:
+        lines = run(verb, "--help").out.splitlines()
+        assert [line for line in lines if re.fullmatch(r"│ \*? *--[\w-]+ *(<\w+>)? *│", line)] == []
+
+
+def test_the_help_names_every_family(run):
+    shown = run("stitch", "--help").out
+    assert [name for name in FAMILIES if name not in shown] == []
+
+
+def test_the_version(run):
+    assert run("--version").out == f"modelstitch {ms.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", [None, *VERBS])
+def test_help_loads_no_torch(verb):
+    code = (
+        "import sys\nfrom modelstitch.cli import main\n"
+        f"try: main({[verb, '--help'] if verb else ['--help']})\n"
+        "except SystemExit: pass\nsys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_python_m_is_the_same_script():
+    shown = subprocess.run(
+        [sys.executable, "-m", "modelstitch", "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.startswith("modelstitch ")
+
+
+# The verbs
+
+
+def test_train_says_where_and_how_well_and_does_it_once(run, tmp_path):
+    asked = ("train", "mlp", "--data", "digits", "--width", 3, "--epochs", 1, "--limit", 100, "--out", tmp_path / "a")
+    first, again = run(*asked), run(*asked)
+    assert first.code == 0
+    assert re.fullmatch(rf"mlp in {tmp_path}/a: [\d.]+ % test error on 299 examples of digits\n", first.out)
+    assert again.out == first.out
+    assert "already trained" in again.err
+    assert "already trained" not in first.err
+    config = json.loads(run(*asked, "--json").out)
+    assert config["options"]["widths"] == [3, 3]
+    assert config["data"]["shape"] == [1, 8, 8]
+
+
+def test_train_takes_every_option_to_where_it_works(run, tmp_path):
+    options = ("--seed", 4, "--learning-rate", 0.01, "--batch-size", 50, "--device", "cpu", "--data-folder", SMALL)
+    asked = ("train", "resnet18", "--data", "fashion_mnist", "--width", 2, "--epochs", 1, "--limit", 60)
+    config = json.loads(run(*asked, *options, "--out", tmp_path / "a", "--json").out)
+    assert config["training"].items() >= {"seed": 4, "epochs": 1, "learning_rate": 0.01, "batch_size": 50}.items()
+    assert config["options"]["width"] == 2
+    assert config["data"]["shape"] == [1, 28, 28]
+
+
+def test_cuts_reads_the_shape_from_the_folder(run, here):
+    by_block = [json.loads(line) for line in run("cuts", "r0", "--json").out.splitlines()]
+    assert [cut["name"] for cut in by_block][:2] == ["conv1", "layer1.0"]
+    assert by_block[0]["shape"] == [2, 8, 8]
+    shown = run("cuts", "r0").out
+    assert all(cut["name"] in shown for cut in by_block)
+    assert "2 × 8 × 8" in shown
+    assert len(run("cuts", "r0", "--all", "--json").out.splitlines()) > len(by_block)
+
+
+def test_cuts_takes_a_shape_or_data_for_a_function(run, here):
+    by_shape, by_data = (
+        run("cuts", "py:made_here:ten", "--shape", "1,8,8"),
+        run("cuts", "py:made_here:ten", "--data", "digits"),
+    )
+    assert by_shape.code == 0
+    assert by_shape.out == by_data.out
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_replayed_network_is_announced_on_stderr(run, here):
+    ended = run("cuts", "py:made_here:Branching", "--shape", "1,8,8")
+    assert ended.code == 0
+    assert "note: Branching is replayed by hooks" in ended.err
+    assert "note:" not in ended.out
+
+
+def test_stitch_measures_both_ways_with_controls_and_resumes(run, here, tmp_path):
+    asked = ("stitch", "m0", "m1", "--limit", 100, "--epochs", 1, "--out", tmp_path / "r.jsonl", "--json")
+    ended = run(*asked)
+    assert ended.code == 0
+    records = ms.open_records(tmp_path / "r.jsonl")
+    assert ended.out.encode() == (tmp_path / "r.jsonl").read_bytes()
+    assert {record.control for record in records} == {"", "self", "untrained"}
+    assert {record.stitching for record in records.only(control="")} >= {
+        "m0@layer1 -> m1@layer1",
+        "m1@layer1 -> m0@layer1",
+    }
+    assert {record.data for record in records} == {"digits"}
+    before = (tmp_path / "r.jsonl").read_bytes()
+    assert run(*asked).out.encode() == before
+    assert (tmp_path / "r.jsonl").read_bytes() == before
+
+
+def test_the_table_shows_what_the_records_hold(run, here, tmp_path):
+    asked = ("stitch", "m0", "m1", "--limit", 100, "--by", "direct", "--out", tmp_path / "r.jsonl")
+    shown = run(*asked).out
+    for one in ms.open_records(tmp_path / "r.jsonl"):
+        if one.control != "self":
+            numbers = [f"{one.penalty:+.2f}", f"{one.cka:.3f}", f"{one.agreement_top:.3f}", f"{one.error:.2f}"]
+            lines = [line for line in shown.splitlines() if one.stitching in line]
+            assert any(all(number in line for number in numbers) for line in lines)
+    heads = [f"{name}: {load_folder(name)[1]['test_error']:.2f} % test error" for name in ("m0", "m1")]
+    assert shown.splitlines()[:2] == heads
+    assert "self-stitches" in shown
+    assert "exactly 0" in shown
+    assert "\x1b" not in shown
+    assert "…" not in shown
+
+
+def test_one_stitching_by_its_notation(run, here, tmp_path):
+    asked = ("stitch", "m0@layer1 -> m1@layer2", "--limit", 100, "--by", "direct", "--ridge", 0.1, "--seed", 3)
+    ended = run(*asked, "--out", tmp_path / "r.jsonl", "--json")
+    (record,) = ms.open_records(tmp_path / "r.jsonl")
+    assert json.loads(ended.out)["stitching"] == "m0@layer1 -> m1@layer2"
+    assert (record.matching, record.seed, record.n_fit) == ("Direct(ridge=0.1)", 3, 100)
+    before = (tmp_path / "r.jsonl").read_bytes()
+    run(*asked, "--out", tmp_path / "r.jsonl")
+    assert (tmp_path / "r.jsonl").read_bytes() == before
+
+
+def test_the_options_of_stitch_reach_the_record(run, here):
+    options = ("--family", "bn_affine_bn", "--epochs", 2, "--learning-rate", 0.01, "--batch-size", 64)
+    rest = ("--start", "random", "--batch-norm", "batch", "--device", "cpu", "--kernel", 3, "--limit", 64, "--json")
+    record = json.loads(run("stitch", "r0@layer1.0 -> r0@layer1.0", *options, *rest).out)
+    assert record["family"] == "BNAffineBN(kernel=3)"
+    assert record["matching"] == "TaskLoss(epochs=2, learning_rate=0.01, batch_size=64, start='random')"
+    assert record["batch_norm"] == "batch"
+    assert len(record["learning_curve"]) == 2
+
+
+def test_folders_of_one_name_are_told_apart(run, here, tmp_path):
+    shutil.copytree("m1", tmp_path / "m0")
+    lines = run("stitch", "m0", tmp_path / "m0", *QUICK, "--json").out.splitlines()
+    assert {json.loads(line)["bottom_network"] for line in lines} == {"m0-A", "m0-B"}
+
+
+def test_figures_are_written(run, here, tmp_path):
+    paths = [tmp_path / "p.svg", tmp_path / "p.html"]
+    ended = run("stitch", "m0", "m1", *QUICK, "--figure", paths[0], "--figure", paths[1])
+    assert ended.code == 0
+    assert all(path.stat().st_size > 1000 for path in paths)
+    assert str(paths[0]) in ended.err
+
+
+def test_a_failed_stitching_gives_its_reason_and_exit_code_1(run, here):
+    ended = run("stitch", "m0@layer1 -> m1@layer1", "--limit", 100, "--learning-rate", 1e38, "--epochs", 3)
+    assert ended.code == 1
+    assert "failed, see below" in ended.out
+    assert "found: a loss of" in ended.out
+
+
+def test_compare_gives_the_cka_of_the_library(run, here):
+    rows = [json.loads(line) for line in run("compare", "m0", "m1", "--json").out.splitlines()]
+    a, b = (load_folder(name)[0] for name in ("m0", "m1"))
+    assert [row["cka"] for row in rows] == [cka for _, _, cka in ms.compare(a, b, ms.load("digits").test)]
+    shown = run("compare", "m0", "m1").out
+    assert f"{rows[0]['cka']:.3f}" in shown
+    assert "299 test examples" in shown
+
+
+def test_the_demo_writes_what_it_says(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelstitch.demo._BY", ms.Direct())
+    monkeypatch.setattr("modelstitch.demo._ARCHITECTURE", "mlp")
+    monkeypatch.setattr("modelstitch.demo._OPTIONS", {"widths": (3, 3)})
+    few = ms.Split(ms.load("digits").train.first(64), ms.load("digits").test)
+    monkeypatch.setattr("modelstitch.demo.load", lambda name: few)
+    ended = run("demo", "--out", tmp_path / "d", "--seed", 5)
+    assert ended.code == 0
+    assert "seed5@layer1 -> seed6@layer1" in ended.out
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == [
+        *("nets", "penalty.html", "penalty.png", "records.jsonl")
+    ]
+    assert "penalty.png" in ended.err
+
+
+def test_the_doctor_is_content_here(run):
+    ended = run("doctor", "--json")
+    checks = {check["name"]: check for check in map(json.loads, ended.out.splitlines())}
+    assert ended.code == 0
+    assert checks["self-check"]["status"] == "ok"
+    assert checks["torch"]["found"].startswith(torch.__version__)
+    assert checks["data digits"]["status"] == "ok"
+
+
+def test_the_doctor_sees_halves_that_do_not_make_a_whole(run, monkeypatch):
+    class Shifting(nn.Module):
+        def forward(self, x):
+            return -x
+
+    monkeypatch.setattr("modelstitch.stitches.Identity._module", lambda *_: Shifting())
+    ended = run("doctor")
+    assert ended.code == 1
+    assert "where both must be 0" in ended.out
+
+
+def test_the_doctor_sees_a_cache_that_refuses(run, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    ended = run("doctor")
+    assert ended.code == 1
+    assert re.search(r"cache +failed", ended.out)
+
+
+def test_the_doctor_fetches_nothing(run, tmp_path, monkeypatch):
+    # The package offers a function of the same name as the module.
+    fashion_mnist = sys.modules["modelstitch.data.fashion_mnist"]
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MODELSTITCH_DATA", raising=False)
+    monkeypatch.setattr(fashion_mnist, "_open", lambda _: pytest.fail("fetched"))
+    ended = run("doctor")
+    assert ended.code == 0
+    assert re.search(r"data fashion_mnist +absent", ended.out)
+
+
+# Wrong requests: three lines, exit code 2, no traceback
+
+ONE = "m0@layer1 -> m1@layer1"
+WRONG = {
+    "unknown cut": (["stitch", "r0@layer2.9 -> r0@layer2.1"], "no such place", r"did you mean 'layer2\.\d'"),
+    "illegal cut": (["stitch", "r0@layer1.0.bn2 -> r0@layer1.0"], "more than one tensor crosses", "nearest legal cut"),
+    "no common shapes": (["stitch", "r0@layer1.0 -> r0@layer2.0"], "positions .* below and", "as many positions"),
+    "same channels": (
+        *(
+            ["stitch", "r0@layer1.0 -> r0@conv1", "--family", "identity", "--kernel", "3"],
+            "it takes nothing",
+            "--kernel",
+        ),
+    ),
+    "kinds differ": (["stitch", "r0@layer1.0 -> m0@layer1"], "a map below and a vector above", "one kind"),
+    "classes differ": (
+        ["stitch", "py:made_here:seven", "py:made_here:ten", "--data", "digits"],
+        "with 7 scores",
+        "one set",
+    ),
+    "other input": (
+        ["stitch", "m0", "m1", "--data", "fashion_mnist", "--data-folder", str(SMALL)],
+        "answer",
+        "classes",
+    ),
+    "notation": (["stitch", "m0@layer1 - m1@layer1"], "0 arrows and 2 cuts", r"write 'A@layer2\.1 -> B@layer2\.1'"),
+    "three networks": (["stitch", "m0", "m1", "m2"], "3 arguments", "name two"),
+    "all with one": (["stitch", ONE, "--all"], "one cut on each side", "leave --all out"),
+    "controls with one": (["stitch", ONE, "--no-controls"], "one cut on each side", "leave --no-controls out"),
+    "unknown network": (["stitch", "m0", "mm1"], "no such folder", "did you mean 'm1'"),
+    "unknown network in notation": (["stitch", "m0@layer1 -> mm1@layer1"], "no such folder", "did you mean"),
+    "unknown function": (["cuts", "py:made_here:tenn", "--shape", "1,8,8"], "no function 'tenn'", "did you mean 'ten'"),
+    "unknown data": (["compare", "m0", "m1", "--data", "digit"], "no data set", "did you mean 'digits'"),
+    "no data told": (["stitch", "m0", "py:made_here:ten"], "nothing that it tells of", "--data NAME"),
+    "no shape told": (["cuts", "py:made_here:ten"], "nothing that tells the shape", "--shape 3,32,32"),
+    "bad shape": (["cuts", "m0", "--shape", "8x8"], "no list of sizes", "--shape 3,32,32"),
+    "wrong shape": (["cuts", "m0", "--shape", "1,9,9"], "it refuses", "shape and type"),
+    "family": (["stitch", ONE, "--family", "affin"], "no such choice", "did you mean 'affine'"),
+    "kernel": (["stitch", ONE, "--kernel", "2"], "no middle", "choose 1, 3, 5"),
+    "kernel on a vector": (["stitch", ONE, "--kernel", "3"], "kernel of 3 for a vector", "kernel=1"),
+    "by": (["stitch", ONE, "--by", "taks"], "no such choice", "did you mean 'task'"),
+    "ridge by task": (["stitch", ONE, "--ridge", "1"], "it takes --epochs", "leave --ridge out"),
+    "epochs direct": (["stitch", ONE, "--by", "direct", "--epochs", "1"], "it takes --ridge", "leave --epochs out"),
+    "ridge": (["stitch", ONE, "--by", "direct", "--ridge", "-1"], "no such strength", "0 or more"),
+    "epochs": (["stitch", ONE, "--epochs", "0"], "no such matching", "1 or more"),
+    "start": (["stitch", ONE, "--start", "zero"], "no such start", "least_squares"),
+    "batch norm": (["stitch", ONE, "--batch-norm", "froze"], "no such choice", "did you mean 'frozen'"),
+    "permutation by task": (["stitch", ONE, "--family", "permutation"], "followed downhill", "Direct"),
+    "device": (["stitch", ONE, "--device", "cud"], "no such choice", "did you mean 'cuda'"),
+    "absent device": (["stitch", ONE, "--device", "cuda:99"], ".", "modelstitch doctor"),
+    "limit": (["stitch", ONE, "--limit", "0"], "no example left", "1 or more"),
+    "figure": (["stitch", ONE, "--figure", "p.bmp"], r"the ending '\.bmp'", r"\.png"),
+    "architecture": (
+        ["train", "resnet81", "--data", "digits", "--out", "x"],
+        "no architecture",
+        "did you mean 'resnet18'",
+    ),
+    "schedule": (["train", "mlp", "--data", "digits", "--out", "x", "--epochs", "0"], "no such training", "1 or more"),
+    "data for train": (["train", "mlp", "--data", "mnist", "--out", "x"], "no data set", "choose one of digits"),
+    "another network there": (["train", "mlp", "--data", "digits", "--out", "m0"], " = ", "name another folder"),
+    "no folder of data": (
+        ["compare", "m0", "m1", "--data", "cifar10", "--data-folder", "/none"],
+        "no batches",
+        "fetch",
+    ),
+    "records below a file": (["stitch", ONE, "--out", "made_here.py/r.jsonl"], ".", "name a file"),
+    "network below a file": (
+        *(["train", "mlp", "--data", "digits", "--limit", "100", "--epochs", "1", "--out", "made_here.py/x"], "."),
+        "name another folder",
+    ),
+    "figure below a file": (
+        ["stitch", ONE, *map(str, QUICK[:2]), "--figure", "made_here.py/p.svg"],
+        ".",
+        "name a file",
+    ),
+    "foreign records": (["stitch", ONE, "--limit", "100", "--out", "made_here.py"], "no JSON", "line"),
+}
+
+
+def check_refusal(ended, found, do):
+    assert ended.code == 2, ended
+    assert "Traceback" not in ended.err
+    lines = ended.err.splitlines()[-3:]
+    assert [line[:7] for line in lines] == ["asked: ", "found: ", "do:    "]
+    assert re.search(found, lines[1]), lines
+    assert re.search(do, lines[2]), lines
+
+
+@pytest.mark.parametrize(("typed", "found", "do"), WRONG.values(), ids=WRONG)
+def test_a_wrong_request_is_refused_in_three_lines(run, here, typed, found, do):
+    check_refusal(run(*typed), found, do)
+
+
+@pytest.mark.parametrize("typed", [["stich"], ["stitch"], ["stitch", "a", "--epochs", "two"], ["train", "mlp"]])
+def test_what_cannot_be_parsed_is_a_usage_error(run, typed):
+    ended = run(*typed)
+    assert ended.code == 2
+    assert "Usage: modelstitch" in ended.err
+
+
+def nan_weights(folder):
+    network, config = load_folder(folder)
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    save_network(network, {k: v for k, v in config.items() if k != "weights"}, folder)
+
+
+DAMAGES = {
+    "corrupt": (lambda f: (f / "weights.safetensors").write_bytes(b"\xff" * 50), "no safetensors file"),
+    "pickle": (lambda f: torch.save({}, f / "weights.safetensors"), "no safetensors file"),
+    "foreign": (lambda f: shutil.copy(f.parent / "r0/weights.safetensors", f), "weights that .* named"),
+    "no weights": (lambda f: (f / "weights.safetensors").unlink(), "no weights.safetensors"),
+    "no JSON": (lambda f: (f / "config.json").write_text("{"), "no JSON"),
+    "NaN": (nan_weights, "not finite|nan"),
+}
+
+
+@pytest.mark.parametrize(("damage", "found"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_network_is_refused(run, here, tmp_path, damage, found):
+    shutil.copytree("r0", tmp_path / "r0")
+    shutil.copytree("m1", tmp_path / "m1")
+    damage(tmp_path / "m1")
+    check_refusal(run("stitch", "m0", tmp_path / "m1", *QUICK), found, ".")
+
+
+CLOTHES = {
+    "label outside": (lambda: ((images(30, 0), [*range(10), 12, *[0] * 19]), (images(9, 1), range(9))), "from 0 to 12"),
+    "empty": (lambda: ((images(0, 0), []), (images(9, 1), range(9))), "no examples|no "),
+    "one class": (lambda: ((images(30, 0), [3] * 30), (images(9, 1), range(9))), "only class 3"),
+}
+
+
+@pytest.mark.parametrize(("make", "found"), CLOTHES.values(), ids=CLOTHES)
+def test_data_without_an_honest_answer_is_refused(run, tmp_path, make, found):
+    write_clothes(tmp_path / "d", *make())
+    asked = ("train", "mlp", "--data", "fashion_mnist", "--data-folder", tmp_path / "d", "--out", tmp_path / "n")
+    check_refusal(run(*asked), found, ".")
+
+
+def test_examples_in_both_sets_are_refused(run, tmp_path):
+    fit, test = (images(40, 0), [*range(10)] * 4), (images(40, 0)[:9], range(9))
+    write_clothes(tmp_path / "d", fit, test)
+    data = ("--data", "fashion_mnist", "--data-folder", tmp_path / "d")
+    assert run("train", "mlp", *data, "--width", 3, "--epochs", 1, "--out", tmp_path / "n").code == 0
+    ended = run("stitch", f"{tmp_path}/n@layer1 -> {tmp_path}/n@layer1", *data)
+    check_refusal(ended, "9 of the 9 test examples are also among", "without overlap")
+
+
+def test_data_with_nan_is_refused(nets):
+    # No file format that the command line reads can hold a NaN, so this one comes through Python.
+    a, b = (load_folder(nets / name)[0] for name in ("m0", "m1"))
+    test = ms.load("digits").test
+    inputs = torch.randn(20, 1, 8, 8)
+    inputs[7] = float("nan")
+    with pytest.raises(ms.StitchError, match="found: 1 inputs with a value that is not finite, the first at index 7"):
+        ms.stitch_all(a, b, (inputs, torch.arange(20) % 10), test)
+
+
+# A user who has seen enough
+
+
+def interrupted(arguments, cwd, until):
+    """Run the script, send Ctrl-C once something has come about, and give its end."""
+    command = [sys.executable, "-m", "modelstitch", *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not until() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    return Ended(process.returncode, out, err)
+
+
+def test_ctrl_c_in_training_leaves_no_folder(nets, tmp_path):
+    begun = time.monotonic()
+    asked = ("train", "resnet18", "--data", "digits", "--width", 4, "--epochs", 10_000, "--out", tmp_path / "n" / "a")
+    # Importing and building takes a few seconds; training as many hours.
+    ended = interrupted(asked, nets, lambda: time.monotonic() - begun > 6)
+    assert ended.code == 130
+    assert ended.err == "interrupted: what was finished is kept, nothing is half written\n"
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_ctrl_c_in_stitching_leaves_whole_records(nets, tmp_path):
+    store = tmp_path / "r.jsonl"
+    asked = ("stitch", "m0", "m1", "--epochs", 40, "--out", store)
+    ended = interrupted(asked, nets, lambda: store.exists() and store.stat().st_size > 0)
+    assert ended.code == 130
+    assert "Traceback" not in ended.err
+    content = store.read_bytes()
+    assert content.endswith(b"\n")
+    assert all(json.loads(line)["status"] == "ok" for line in content.splitlines())
+    assert list(tmp_path.iterdir()) == [store]
+
+
+def test_a_reader_who_leaves_is_no_error(nets):
+    command = f"{sys.executable} -m modelstitch cuts m0 --all --json | true; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], cwd=nets, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_an_unexpected_error_is_no_wrong_request(nets, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr("modelstitch.doctor.examine", broken)
+    with pytest.raises(ZeroDivisionError, match="a fault of ours"):
+        main(["doctor"])
