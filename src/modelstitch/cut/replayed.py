@@ -173,7 +173,7 @@ class Replayed(Capture):
         return _Taking(self, [c.name if c.name in ("input", "output") else self._path_of[c.name] for c in cuts])
 
     def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
-        run = nn.Identity() if cut.name == "output" else _Putting(self, self._path_of[cut.name])
+        run = _Giving() if cut.name == "output" else _Putting(self, self._path_of[cut.name])
         return run, lambda value: value
 
     def _crossing(self, name: str) -> Sequence[str] | None:
@@ -241,6 +241,13 @@ class _Replay(nn.Module):
         for module in self.view.modules():
             module.training = mode and isinstance(module, SwitchingNorm)
         return self
+
+
+class _Giving(nn.Module):
+    """The top at the output: the tensor itself, whatever side inputs come with it."""
+
+    def forward(self, value: Tensor, *side: Tensor, **kwargs: Tensor) -> Tensor:
+        return value
 
 
 class _Taking(_Replay):
