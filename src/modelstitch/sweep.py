@@ -193,17 +193,14 @@ class _Statistics:
         self._moments: dict[Pair, Moments] | None = None
 
     def between(self, bottom: Prepared, pair: Pair) -> Moments | None:
-        """From the bottom's cut to the top's, whichever of the two networks lends the bottom.
-
-        None where the pass met activations that are not finite: each stitching then makes its own, and those at other
-        cuts go on.
-        """
+        """From the bottom's cut to the top's, whichever network lends the bottom; None where they cannot be shared."""
         if self._moments is None:
             try:
                 found = paired_moments(
                     self._a.captured, self._b.captured, self._pairs, self._samples, device=self._a.device
                 )
             except NumericalFailure:
+                # At one cut; each stitching then makes its own moments, and those at other cuts go on.
                 found = []
             self._moments = dict(zip(self._pairs, found, strict=False))
         if not self._moments:

@@ -24,12 +24,25 @@ def key_of(columns: dict[str, Any]) -> str:
 def provenance(device: str) -> dict[str, Any]:
     """Where and with what a record was made."""
     return {
-        "device": device,
+        "device": f"{device}: {_hardware(device)}",
         "threads": torch.get_num_threads(),
         "versions": {"modelstitch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         "commit": _commit(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+@functools.cache
+def _hardware(device: str) -> str:
+    """What the maker calls the device, as far as the system tells."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{named[0]}, {len(named)} cores" if named else platform.machine()
 
 
 @functools.cache
