@@ -1,0 +1,420 @@
+"""The main job: which cuts meet, and that order, company, interruption and the form of the data change nothing."""
+
+import copy
+import dataclasses
+import json
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import modelstitch.controls
+import modelstitch.stitching.measured
+import modelstitch.sweep
+from modelstitch.cut import capture
+from modelstitch.cut.place import Cut
+from modelstitch.data import Samples
+from modelstitch.errors import (
+    ClassMismatch,
+    CutNotFound,
+    DataError,
+    NetworkNotFound,
+    NotationError,
+    ShapeMismatch,
+)
+from modelstitch.matching import Direct, TaskLoss, fit
+from modelstitch.networks import build, weights_fingerprint
+from modelstitch.pretraining import Schedule, train_supervised
+from modelstitch.records import RecordFile
+from modelstitch.seeding import generator
+from modelstitch.stitches import Affine, Identity, Orthogonal
+from modelstitch.sweep import compare, matching_cuts, stitch, stitch_all
+
+BY = TaskLoss(batch_size=16)
+
+
+def points(n, seed):
+    inputs = torch.randn(n, 6, generator=generator("sweep test", seed))
+    return Samples("points", inputs, (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0).long(), classes=3)
+
+
+TRAIN, TEST = points(50, 0), points(30, 1)
+
+
+def mlp(seed, widths=(5, 4), classes=3):
+    network = build("mlp", seed=seed, widths=widths, inputs=6, classes=classes)
+    if classes == 3:
+        train_supervised(network, TRAIN, schedule=Schedule(epochs=3, batch_size=16, learning_rate=0.1), seed=seed)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {"A": mlp(0), "B": mlp(1)}
+
+
+@pytest.fixture(scope="module")
+def records(networks):
+    return stitch_all(*networks.values(), TRAIN, TEST, by=BY)
+
+
+def told(record):
+    """All of a record but when it was made and how long it took."""
+    return dataclasses.replace(record, seconds=0.0, created="")
+
+
+def assert_same_records(found, expected):
+    assert [told(record) for record in found] == [told(record) for record in expected]
+
+
+# What is measured
+
+
+def test_every_matching_cut_in_both_directions_then_the_controls(records):
+    places = [(r.control, r.stitching) for r in records]
+    cuts = ("layer1", "layer2")
+    ways = [f"{one}@{cut} -> {other}@{cut}" for one, other in ("AB", "BA") for cut in cuts]
+    selves = [f"{one}@{cut} -> {one}@{cut}" for one in "AB" for cut in cuts]
+    assert places == [("", s) for s in ways] + [("self", s) for s in selves] + [("untrained", s) for s in ways]
+    assert all(record.status == "ok" and len(record.learning_curve) == 1 for record in records.only(control=""))
+    assert len({record.key for record in records}) == len(records)
+
+
+def test_self_stitching_costs_exactly_nothing(records):
+    for record in records.only(control="self"):
+        assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0)
+        assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0)
+        assert record.agreement_top == 1
+        assert record.cka == pytest.approx(1, abs=1e-12)
+
+
+def test_untrained_bottoms_are_other_networks(records, networks):
+    trained = {weights_fingerprint(network) for network in networks.values()}
+    controls = records.only(control="untrained")
+    assert not {record.bottom_weights for record in controls} & trained
+    assert {record.top_weights for record in controls} == trained
+
+
+def test_without_controls_and_at_every_cut(networks):
+    found = stitch_all(*networks.values(), TRAIN, TEST, by=Direct(), every=True, with_controls=False)
+    cuts = ["layer1.0", "layer1", "layer2.0", "layer2"]
+    assert [record.bottom_cut for record in found if record.bottom_network == "A"] == cuts
+    assert {record.control for record in found} == {""}
+
+
+# Same answer, whatever the company
+
+
+def test_a_stitching_alone_is_the_one_in_the_sweep(networks, records):
+    for record in records.only(control=""):
+        assert_same_records([stitch(record.stitching, networks, TRAIN, TEST, by=BY)], [record])
+
+
+def test_the_same_call_gives_the_same_records_and_touches_nothing(networks, records):
+    torch.manual_seed(17)
+    stream = torch.get_rng_state()
+    copies = [copy.deepcopy(network).train() for network in networks.values()]
+    weights = [weights_fingerprint(network) for network in copies]
+    # Train mode is the caller's affair: networks are stitched as they behave in eval mode, and get their mode back.
+    assert_same_records(stitch_all(*copies, TRAIN, TEST, by=BY), records)
+    compare(*copies, TEST)
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert weights == [weights_fingerprint(network) for network in copies]
+    assert all(module.training for network in copies for module in network.modules())
+    assert not any(p.grad is not None or not p.requires_grad for network in copies for p in network.parameters())
+
+
+def test_another_order_of_the_networks_gives_the_same_stitchings(networks, records):
+    found = stitch_all(networks["B"], networks["A"], TRAIN, TEST, names=("B", "A"), by=BY, with_controls=False)
+    expected = records.only(control="")
+    assert_same_records(found, [*expected[2:], *expected[:2]])
+
+
+def test_canary_same_answer_catches_a_seed_that_depends_on_the_order(networks, records, monkeypatch):
+    wrong, calls = modelstitch.sweep.measure, []
+
+    def ordered(*given, **options):
+        calls.append(None)
+        *rest, setting = given
+        return wrong(*rest, dataclasses.replace(setting, seed=len(calls)), **options)
+
+    monkeypatch.setattr(modelstitch.sweep, "measure", ordered)
+    with pytest.raises(AssertionError):
+        assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, with_controls=False), records[:4])
+
+
+class Interrupted(RecordFile):
+    """A store whose process is killed after a few records."""
+
+    def __init__(self, path, after):
+        super().__init__(path)
+        self.left = after
+
+    def append(self, record):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().append(record)
+
+
+def lines(store):
+    return [json.loads(line)["key"] for line in store.path.read_bytes().splitlines()]
+
+
+def test_killed_and_resumed_is_uninterrupted(networks, records, tmp_path):
+    path = tmp_path / "records.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=Interrupted(path, 5))
+    assert len(lines(RecordFile(path))) == 5
+    assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=RecordFile(path)), records)
+    # Nothing was measured twice, and nothing is measured again.
+    assert lines(RecordFile(path)) == [record.key for record in records]
+    assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=Interrupted(path, 0)), records)
+
+
+@pytest.mark.parametrize("widths", [(5,), (5, 4, 4)])
+def test_each_bottom_runs_once_over_each_split_whatever_the_number_of_cuts(monkeypatch, widths):
+    passes = Counter()
+    for module, name in ((modelstitch.sweep, "sweep"), (modelstitch.stitching.measured, "one")):
+        right = module.paired_moments
+
+        def counted(*given, name=name, right=right, **options):
+            passes[name] += 1
+            return right(*given, **options)
+
+        monkeypatch.setattr(module, "paired_moments", counted)
+    found = stitch_all(mlp(0, widths), mlp(1, widths), TRAIN, TEST, by=Direct(), with_controls=False)
+    assert len(found) == 2 * len(widths)
+    assert passes == {"sweep": 2}
+
+
+# Splits
+
+
+def assert_never_sees_the_test(run):
+    """The law: another test set gives the same stitch, whose train-set numbers say so."""
+    one, other = run(TEST), run(points(30, 2))
+    assert one.test_data != other.test_data
+    assert (one.residual, one.learning_curve) == (other.residual, other.learning_curve)
+
+
+def test_the_test_set_does_not_reach_the_stitch(networks):
+    assert_never_sees_the_test(lambda test: stitch("A@layer1 -> B@layer1", networks, TRAIN, test, by=BY))
+
+
+def test_canary_the_split_law_catches_statistics_of_the_test_set(networks, monkeypatch):
+    module = modelstitch.stitching.measured
+    right = module.fit
+
+    def leaking(family, bottom, top, train, **options):
+        pair = [(bottom.cut, top.cut)]
+        (moments,) = module.paired_moments(bottom.capture, top.capture, pair, leaking.test)
+        return right(family, bottom, top, train, **{**options, "moments": moments})
+
+    def run(test):
+        leaking.test = test
+        return stitch("A@layer1 -> B@layer1", networks, TRAIN, test, by=BY)
+
+    monkeypatch.setattr(module, "fit", leaking)
+    with pytest.raises(AssertionError):
+        assert_never_sees_the_test(run)
+
+
+@pytest.mark.parametrize("call", [stitch_all, lambda a, b, *data: stitch("A@fc -> B@fc", {"A": a, "B": b}, *data)])
+def test_overlapping_splits_are_refused(networks, call):
+    shared = TRAIN.take(torch.arange(40, 50))
+    with pytest.raises(DataError, match="10 of the 10 test examples are also among the 50 fitted on"):
+        call(*networks.values(), TRAIN, shared)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda samples: (samples.inputs.numpy(), samples.labels.numpy()),
+        lambda samples: TensorDataset(samples.inputs, samples.labels),
+        lambda samples: DataLoader(TensorDataset(samples.inputs, samples.labels), batch_size=7),
+    ],
+    ids=["arrays", "dataset", "loader"],
+)
+def test_data_in_any_form_gives_the_same_records(networks, records, form):
+    found = stitch_all(*networks.values(), form(TRAIN), form(TEST), by=BY, with_controls=False)
+    assert_same_records([dataclasses.replace(record, data="points") for record in found], records[:4])
+
+
+# Failures
+
+
+def dead(network):
+    """The network with a layer that always answers 0."""
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        network.layer1[0].bias.fill_(-1000)
+    return network
+
+
+def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tmp_path):
+    store = RecordFile(tmp_path / "records.jsonl")
+    given = (networks["A"], dead(networks["B"]), TRAIN, TEST)
+    found = stitch_all(*given, by=BY, with_controls=False, store=store)
+    status = {record.stitching: record.status for record in found}
+    assert status["A@layer1 -> B@layer1"] == "failed"
+    assert status["A@layer2 -> B@layer2"] == "failed"  # Nothing varies behind a dead layer.
+    failed = found.only(status="failed")[0]
+    assert "constant target: the same activations for all 50 rows" in failed.reason
+    assert (failed.penalty, failed.error, failed.learning_curve) == (None, None, ())
+    # Asked again, failures are measured again and successes are not.
+    again = stitch_all(*given, by=BY, with_controls=False, store=store)
+    assert_same_records(again, found)
+    successes = {record.key for record in found.only(status="ok")}
+    assert [key for key in lines(store)[len(found) :]] == [r.key for r in found if r.key not in successes]
+    assert len(store.records()) == len(found)
+
+
+class Infinite(nn.Module):
+    """Finite answers through activations that are not: the exponential of minus infinity is 0."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.layer1 = network.layer1
+        self.log = nn.Sequential(nn.Linear(5, 5), nn.ReLU())
+        self.fc = nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = self.layer1(x.flatten(1))
+        return self.fc(torch.exp(torch.log(self.log(x))))
+
+
+def test_activations_that_are_not_finite_fail_their_own_stitchings_alone(networks):
+    torch.manual_seed(0)
+    network = Infinite(networks["A"]).eval()
+    found = stitch_all(network, copy.deepcopy(network), TRAIN, TEST, by=BY, every=True, with_controls=False)
+    status = {record.bottom_cut: record.status for record in found}
+    assert (status["log:2"], status["layer1"], status["exp"]) == ("failed", "ok", "ok")
+
+
+# Which cuts meet
+
+
+def cut(name, depth, channels=4, positions=(8, 8), kind="map"):
+    return Cut(name, (), (channels, *positions), kind, depth, cost=depth, block=True)
+
+
+def names(pairs):
+    return [(bottom.name, top.name) for bottom, top in pairs]
+
+
+def test_networks_with_the_same_cuts_meet_by_name():
+    bottoms = [cut("stem", 0.1), cut("body", 0.5), cut("head", 0.9)]
+    # By depth, both tops would take the stem.
+    tops = [cut("stem", 0.0), cut("body", 0.1), cut("head", 0.2)]
+    assert names(matching_cuts(bottoms, tops, Affine())) == [(n, n) for n in ("stem", "body", "head")]
+
+
+def test_other_networks_meet_by_depth_where_the_family_can_map():
+    bottoms = [cut("a", 0.1), cut("b", 0.4), cut("c", 0.6, channels=8), cut("d", 0.6, positions=(4, 4))]
+    tops = [cut("x", 0.55), cut("y", 0.2), cut("z", 0.5, positions=(2, 2)), cut("v", 0.6, positions=(), kind="vector")]
+    assert names(matching_cuts(bottoms, tops, Affine())) == [("c", "x"), ("a", "y")]
+    assert names(matching_cuts(bottoms, tops, Orthogonal())) == [("b", "x"), ("a", "y")]
+
+
+@pytest.fixture(scope="module")
+def real(fmnist_small):
+    """Networks of the catalogue, captured on real images."""
+    options = {"resnet18": {"width": 4}, "myrtle": {"width": 2}}
+    nets = {name: build(name, seed=0, channels=1, **o).eval() for name, o in options.items()}
+    nets["mlp"] = build("mlp", seed=0, widths=(8, 6), inputs=784).eval()
+    return {name: modelstitch.sweep.prepare(net, name, fmnist_small.test.first(200)) for name, net in nets.items()}
+
+
+def test_a_resnet_and_a_myrtle_meet_where_their_maps_are_as_wide(real):
+    resnet, myrtle = real["resnet18"].captured, real["myrtle"].captured
+    pairs = matching_cuts(resnet.blocks, myrtle.blocks, Affine())
+    assert [top.name for _, top in pairs] == ["block1", "block2", "block3", "flatten"]
+    assert all(bottom.positions == top.positions for bottom, top in pairs)
+    nearest = {bottom.name: bottom.depth for bottom in resnet.blocks if bottom.positions == (14, 14)}
+    bottom, top = pairs[1]
+    assert abs(nearest[bottom.name] - top.depth) == min(abs(depth - top.depth) for depth in nearest.values())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "myrtle", "mlp"])
+def test_self_stitching_is_exact_at_every_cut_of_real_networks(real, fmnist_small, name):
+    one, test = real[name], fmnist_small.test.first(200)
+    for place in one.captured.cuts:
+        record = modelstitch.controls.self_stitch(one, place, fmnist_small.train.first(20), test)
+        assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0), place
+        assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0), place
+        assert record.agreement_top == 1
+
+
+def test_networks_that_never_meet_are_refused(networks):
+    other = mlp(2, widths=(7,))
+    with pytest.raises(ShapeMismatch, match="to stitch A and B\nfound: no two cuts"):
+        stitch_all(networks["A"], other, TRAIN, TEST, family=Identity())
+
+
+def test_networks_of_different_widths_meet_by_an_affine_map(networks):
+    found = stitch_all(networks["A"], mlp(2, widths=(7, 3)), TRAIN, TEST, by=BY, with_controls=False)
+    assert [record.status for record in found] == ["ok"] * 4
+
+
+# Comparing
+
+
+def test_compare_agrees_with_the_records(networks, records):
+    found = compare(*networks.values(), TEST)
+    assert [(x.name, y.name) for x, y, _ in found] == [("layer1", "layer1"), ("layer2", "layer2")]
+    assert [similarity for _, _, similarity in found] == [record.cka for record in records[:2]]
+
+
+def test_a_network_beside_itself_is_the_same_though_the_loader_shuffles(networks):
+    loader = DataLoader(TensorDataset(TEST.inputs, TEST.labels), batch_size=7, shuffle=True)
+    twin = copy.deepcopy(networks["A"])
+    assert [similarity for _, _, similarity in compare(networks["A"], twin, loader)] == pytest.approx([1, 1], abs=1e-12)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("A@layer1", NotationError, "0 arrows and 1 cuts"),
+        ("A@layer1 -> C@layer1", NetworkNotFound, "no network 'C', but A, B"),
+        ("A@layer1 -> B@layer7", CutNotFound, "did you mean 'layer"),
+    ],
+)
+def test_a_stitching_that_cannot_be_is_refused_by_name(networks, text, error, message):
+    with pytest.raises(error, match=message):
+        stitch(text, networks, TRAIN, TEST)
+
+
+def test_names_may_hold_what_the_notation_uses(networks):
+    odd = {"runs@home/a": networks["A"], "B": networks["B"]}
+    found = stitch("runs@home/a@layer1 -> B@layer1", odd, TRAIN, TEST, by=BY)
+    assert (found.bottom_network, found.bottom_cut) == ("runs@home/a", "layer1")
+
+
+def test_classes_must_agree(networks):
+    four = mlp(3, classes=4)
+    with pytest.raises(
+        ClassMismatch, match=r"which has 3 classes\nfound: they answer A with 3 scores, B with 4 scores"
+    ):
+        stitch_all(networks["A"], four, TRAIN, TEST)
+    with pytest.raises(ClassMismatch, match="they answer A with 4 scores an example"):
+        stitch("A@layer1 -> A@layer1", {"A": four}, TRAIN, TEST)
+
+
+def test_data_of_another_shape_is_refused(networks):
+    wide = [dataclasses.replace(s, inputs=torch.cat([s.inputs, s.inputs], 1)) for s in (TRAIN, TEST)]
+    with pytest.raises(ShapeMismatch, match=r"to run Sequential on an example of shape \(2, 12\)"):
+        stitch_all(*networks.values(), *wide)
+
+
+def test_cut_at_the_input_it_is_b_and_at_the_output_a(networks):
+    given = [capture(network, TEST.example) for network in networks.values()]
+    for place, expected in (("input", networks["B"]), ("output", networks["A"])):
+        found = fit(Identity(), given[0].bottom(place), given[1].top(place), TRAIN)
+        with torch.no_grad():
+            assert torch.equal(found.stitched(TEST.inputs), expected(TEST.inputs))
