@@ -268,7 +268,7 @@ def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tm
     again = stitch_all(*given, by=BY, with_controls=False, store=store)
     assert_same_records(again, found)
     successes = {record.key for record in found.only(status="ok")}
-    assert [key for key in lines(store)[len(found) :]] == [r.key for r in found if r.key not in successes]
+    assert lines(store)[len(found) :] == [r.key for r in found if r.key not in successes]
     assert len(store.records()) == len(found)
 
 
