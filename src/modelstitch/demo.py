@@ -7,6 +7,7 @@ by: trained bottoms that lose little, untrained ones that lose much, self-stitch
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from modelstitch.data import load
 from modelstitch.figures import penalty_curves, save_figure
@@ -18,7 +19,8 @@ from modelstitch.sweep import stitch_all
 
 # Twelve steps an epoch are few: at the usual 1e-3 and one epoch the penalty would measure the haste of the matching.
 _BY = TaskLoss(epochs=5, learning_rate=1e-2)
-_ARCHITECTURE, _OPTIONS = "resnet18", {"width": 8}
+_ARCHITECTURE = "resnet18"
+_OPTIONS: dict[str, Any] = {"width": 8}
 
 
 def run_demo(folder: str | Path, *, seed: int = 0) -> Records:

@@ -110,10 +110,12 @@ def matching_of(by: str, **options: Any) -> Matching:
     Raises:
         SettingError: no such matching, or an option of the other one.
     """
-    from modelstitch.matching import Direct, TaskLoss
+    from modelstitch.matching import STARTS, Direct, TaskLoss
 
     kinds: dict[str, type[Direct | TaskLoss]] = {"direct": Direct, "task": TaskLoss}
     kind = kinds[choose("--by", by, kinds)]
+    if options.get("start") is not None:
+        choose("--start", options["start"], STARTS)
     return kind(**_given(kind, f"--by {by}", options))
 
 

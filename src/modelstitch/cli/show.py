@@ -178,7 +178,7 @@ def _cells(one: Record) -> tuple[str, ...]:
 
 def _table(*columns: str, left: int) -> Table:
     """A table whose first ``left`` columns are words and whose others are numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
         # Only words may break on a narrow terminal: half a number is another number.
         words = index < left

@@ -5,11 +5,12 @@ the call that does either; ``statistics`` streams the moments that the first nee
 """
 
 from modelstitch.matching.closed_form import Solution, assignment, least_squares, procrustes, ridge
-from modelstitch.matching.fit import BATCH_NORM_MODES, BatchNorm, Direct, Fit, Matching, TaskLoss, fit
+from modelstitch.matching.fit import BATCH_NORM_MODES, STARTS, BatchNorm, Direct, Fit, Matching, TaskLoss, fit
 from modelstitch.matching.statistics import paired_moments
 
 __all__ = [
     "BATCH_NORM_MODES",
+    "STARTS",
     "BatchNorm",
     "Direct",
     "Fit",

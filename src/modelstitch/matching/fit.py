@@ -30,6 +30,7 @@ from modelstitch.stitches import Family, Stitch
 BatchNorm = Literal["frozen", "batch"]
 Start = Literal["least_squares", "identity", "random"]
 BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNorm)
+STARTS: tuple[str, ...] = get_args(Start)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modelstitch.cut import Capture, Cut, capture
 from modelstitch.cut.part import frozen_view
 from modelstitch.data import Samples
-from modelstitch.errors import ClassMismatch, NotCuttable
+from modelstitch.errors import ClassMismatch, NotCuttable, NumericalFailure
 from modelstitch.networks import weights_fingerprint
 from modelstitch.penalty import Outcome, evaluate
 
@@ -67,12 +67,17 @@ def check_classes(networks: Sequence[tuple[str, nn.Module]], test: Samples) -> N
 
     Raises:
         ClassMismatch: the widths of their outputs differ among them or from the data's classes.
+        NumericalFailure: one of them answers with numbers that are not finite.
     """
     widths = {}
     for name, network in networks:
         logits = _answer(network, test.example)
         if logits is None:
             return
+        if isinstance(logits, Tensor) and not logits.isfinite().all():
+            # Asked before anything is cut: NaN is unequal to itself, so every check of the halves would blame them.
+            found = "scores that are not finite"
+            raise NumericalFailure(f"to run {name} on {test.name!r}", found, "train it again, or load sound weights")
         widths[name] = logits.shape[-1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
     if set(widths.values()) != {test.classes}:
         answers = ", ".join(f"{name} with {n} scores" if n else f"{name} with no matrix" for name, n in widths.items())
