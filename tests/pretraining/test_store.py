@@ -37,6 +37,7 @@ def test_a_folder_says_how_its_network_came_about(tmp_path):
     assert stored == config
     assert config["options"] == {"channels": 1, "classes": 10, "width": 2}
     assert config["data"]["train"] == small().train.fingerprint
+    assert config["data"]["shape"] == [1, 8, 8]
     assert config["training"].items() >= {"seed": 0, **dataclasses.asdict(SCHEDULE)}.items()
     assert len(config["training"]["curve"]) == 1
     assert config["test_error"] == error_percent(network, small().test)

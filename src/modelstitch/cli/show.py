@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modelstitch.records import Record, Records
 
 _READING = """\
-penalty  points of test error more than the top's own network, above 0 is worse; in brackets the 95 % interval
+penalty  points of test error above the top's own network: positive is worse; [its 95 % interval]
 agree    share of the test examples that get the class which the top's own network gives them
 resid.   share of the activations' variance at the top's cut that the best direct map leaves"""
 _COLUMNS = ("stitching", "depth", "penalty [95 %]", "CKA", "agree", "error", "resid.")
