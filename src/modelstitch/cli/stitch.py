@@ -12,10 +12,13 @@ from modelstitch.cli.options import Data, DataFolder, Device, Json, Limit, Seed
 from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
+    from modelstitch.matching import Matching
     from modelstitch.networks import LoadedNetwork
+    from modelstitch.stitches import Family
     from modelstitch.stitching import Stitching
 
 _NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
+_FIGURE = "A figure: .png, .svg, .pdf or .html; may be repeated."
 _FAMILY = "affine, bn_affine_bn, identity, orthogonal or permutation."
 
 
@@ -38,25 +41,16 @@ def stitch(
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Records, each as soon as measured; resumes.")] = None,
-    figure: Annotated[
-        list[Path] | None,
-        typer.Option(help="A figure: .png, .svg, .pdf or .html; may be repeated."),
-    ] = None,
+    figure: Annotated[list[Path] | None, typer.Option(help=_FIGURE)] = None,
     as_json: Json = False,
 ) -> None:
     """Stitch two networks and measure the penalty: points of test error more than the top's own network."""
     from modelstitch.records import RecordFile
 
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    setting: dict[str, Any] = {
-        "family": inputs.family_of(family, kernel),
-        "by": inputs.matching_of(
-            by, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, start=start, ridge=ridge
-        ),
-        "batch_norm": inputs.choose("--batch-norm", batch_norm, ("frozen", "batch")),
-        "seed": seed,
-        "device": inputs.device_of(device),
-    }
+    descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start}
+    matching = inputs.matching_of(by, **descent, ridge=ridge)
+    setting = _setting(inputs.family_of(family, kernel), matching, batch_norm, seed, device)
     references = dict.fromkeys([one.bottom, one.top]) if one else networks
     loaded = inputs.networks_of(list(references))
     split = inputs.split_of(data, data_folder, limit, loaded)
@@ -65,6 +59,12 @@ def stitch(
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
     show.figures(records, figures)
     show.leave(records)
+
+
+def _setting(family: Family, by: Matching, batch_norm: str, seed: int, device: str | None) -> dict[str, Any]:
+    """What both ways of stitching take alike."""
+    mode, place = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch")), inputs.device_of(device)
+    return {"family": family, "by": by, "batch_norm": mode, "seed": seed, "device": place}
 
 
 def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | None:
