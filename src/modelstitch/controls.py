@@ -58,7 +58,9 @@ def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:
         >>> bool((untrained(net).weight == net.weight).any())
         False
     """
-    fresh = copy.deepcopy(network)
+    # On the CPU, whose one stream of random numbers is the same beside every device.
+    home = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    fresh = copy.deepcopy(network).cpu()
     with seeded("untrained", seed), torch.no_grad():
         for path, module in fresh.named_modules():
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
@@ -69,4 +71,4 @@ def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:
                 noise = torch.randn(parameter.shape, generator=generator("untrained", seed, path, name))
                 spread = parameter.std() if parameter.numel() > 1 else parameter.abs()
                 parameter.copy_(parameter.mean() + spread * noise.to(parameter))
-    return fresh.eval()
+    return fresh.to(home).eval()

@@ -14,6 +14,7 @@ from modelstitch.errors import NetworkNotFound, NumericalFailure, ShapeMismatch,
 from modelstitch.matching import BatchNorm, Matching, TaskLoss, paired_moments
 from modelstitch.measures import linear_cka_from_moments
 from modelstitch.moments import Moments
+from modelstitch.pairs import Pair, matching_cuts
 from modelstitch.progress import track
 from modelstitch.records import Record, RecordFile, Records
 from modelstitch.stitches import Affine, Family, Identity
@@ -28,8 +29,6 @@ from modelstitch.stitching import (
     measure,
     prepare,
 )
-
-Pair = tuple[Cut, Cut]
 
 
 def stitch_all(
@@ -167,21 +166,6 @@ def compare(
     pairs = matching_cuts(first.captured.blocks, second.captured.blocks, Affine())
     moments = paired_moments(first.captured, second.captured, pairs, samples, device=first.device)
     return [(x, y, linear_cka_from_moments(sums)) for (x, y), sums in zip(pairs, moments, strict=True)]
-
-
-def matching_cuts(bottoms: Sequence[Cut], tops: Sequence[Cut], family: Family) -> list[Pair]:
-    """The cut of the bottom network that belongs to each cut of the top network.
-
-    Networks with the same cuts are matched by name; others by depth: to each top the nearest bottom that the family
-    can map onto it. A top without such a bottom is left out.
-    """
-    same = [cut.name for cut in bottoms] == [cut.name for cut in tops]
-    pairs = []
-    for top in tops:
-        fitting = [cut for cut in bottoms if family.obstacle(cut, top) is None and (cut.name == top.name or not same)]
-        if fitting:
-            pairs.append((min(fitting, key=lambda cut: abs(cut.depth - top.depth)), top))
-    return pairs
 
 
 class _Statistics:

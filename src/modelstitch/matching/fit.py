@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, get_args
 
 import torch
@@ -138,7 +139,8 @@ def fit(
     begun = time.perf_counter()
     with seeded("stitch", seed):
         stitch = family.build(bottom.cut, top.cut)
-    device = str(next(iter(bottom.buffers()), torch.zeros(0)).device)
+    # A half at an end point may hold no weights; the other one does.
+    device = str(next(chain(bottom.buffers(), top.buffers()), torch.zeros(0)).device)
     residual = _start(family, stitch, bottom, top, examples, by, moments, device)
     stitch.to(device)
     if batch_norm == "batch":

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from modelstitch.cut.part import frozen_view, standard_attention
 from modelstitch.data.samples import Samples
 from modelstitch.errors import SettingError
 from modelstitch.penalty.outcome import Network, Outcome, evaluate, require_same_examples
@@ -69,7 +71,12 @@ def penalty(stitched: Network, top_network: Network, samples: Samples, *, seed: 
         DataError: there are no examples.
         NumericalFailure: a logit is not finite.
     """
-    return penalty_of(evaluate(stitched, samples), evaluate(top_network, samples), seed=seed)
+    if isinstance(top_network, nn.Module):
+        # The halves are frozen and use the standard attention; weights that take gradients, and the fused one, round
+        # differently, so that a network could differ from its own halves in the last digits of its loss.
+        top_network = frozen_view(top_network)
+    with standard_attention():
+        return penalty_of(evaluate(stitched, samples), evaluate(top_network, samples), seed=seed)
 
 
 def penalty_of(stitched: Outcome, top: Outcome, *, seed: int = 0, resamples: int = 2000) -> Penalty:

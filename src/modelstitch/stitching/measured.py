@@ -12,7 +12,7 @@ from modelstitch.errors import NumericalFailure
 from modelstitch.matching import BatchNorm, Matching, TaskLoss, fit, paired_moments
 from modelstitch.measures import linear_cka_from_moments
 from modelstitch.moments import Moments
-from modelstitch.penalty import agreement, evaluate, penalty_of
+from modelstitch.penalty import Outcome, agreement, evaluate, penalty_of
 from modelstitch.records import Record
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching.notation import Stitching
@@ -143,23 +143,30 @@ def _found(
     if test_moments is None:
         (test_moments,) = paired_moments(bottom.captured, top.captured, [(below, above)], test, device=top.device)
     outcome = evaluate(fitted.stitched, test)
-    penalty = penalty_of(outcome, top.outcome, seed=setting.seed)
+    return {
+        **_scores(outcome, bottom.outcome, top.outcome, setting.seed),
+        "cka": linear_cka_from_moments(test_moments),
+        "residual": fitted.residual,
+        "learning_curve": fitted.curve,
+    }
+
+
+def _scores(outcome: Outcome, bottom: Outcome, top: Outcome, seed: int) -> dict[str, float]:
+    """The stitched network's outcome beside those of the two whole networks."""
+    penalty = penalty_of(outcome, top, seed=seed)
     return {
         "error": outcome.error,
-        "error_top": top.outcome.error,
-        "error_bottom": bottom.outcome.error,
+        "error_top": top.error,
+        "error_bottom": bottom.error,
         "loss": outcome.mean_loss,
-        "loss_top": top.outcome.mean_loss,
-        "loss_bottom": bottom.outcome.mean_loss,
+        "loss_top": top.mean_loss,
+        "loss_bottom": bottom.mean_loss,
         "penalty": penalty.value,
         "penalty_low": penalty.interval.low,
         "penalty_high": penalty.interval.high,
         "loss_penalty": penalty.loss_value,
         "loss_penalty_low": penalty.loss_interval.low,
         "loss_penalty_high": penalty.loss_interval.high,
-        "agreement_top": agreement(outcome, top.outcome),
-        "agreement_bottom": agreement(outcome, bottom.outcome),
-        "cka": linear_cka_from_moments(test_moments),
-        "residual": fitted.residual,
-        "learning_curve": fitted.curve,
+        "agreement_top": agreement(outcome, top),
+        "agreement_bottom": agreement(outcome, bottom),
     }
