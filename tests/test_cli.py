@@ -504,11 +504,18 @@ def test_data_with_nan_is_refused(nets):
 def interrupted(arguments, cwd, until):
     """Run the script, send Ctrl-C once something has come about, and give its end."""
     command = [sys.executable, "-m", "modelstitch", *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A test run started in the background ignores Ctrl-C, and its children would inherit that.
+    process = subprocess.Popen(
+        command, cwd=cwd, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **pipes
+    )
     while not until() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
     return Ended(process.returncode, out, err)
 
 
