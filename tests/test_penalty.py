@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -301,13 +302,13 @@ def test_the_seed_decides_the_interval_and_nothing_else():
 
 
 def test_the_loss_is_resampled_in_parts_when_the_examples_are_many(monkeypatch):
-    monkeypatch.setattr("modelstitch.penalty.difference._DRAWN_AT_ONCE", 1000)
+    monkeypatch.setattr(sys.modules["modelstitch.penalty.difference"], "_DRAWN_AT_ONCE", 1000)
     assert_naive_agrees(penalty_of)
 
 
 @pytest.mark.parametrize("at_once", [1, 900, 2**22])
 def test_no_more_is_drawn_than_was_asked(monkeypatch, at_once):
-    monkeypatch.setattr("modelstitch.penalty.difference._DRAWN_AT_ONCE", at_once)
+    monkeypatch.setattr(sys.modules["modelstitch.penalty.difference"], "_DRAWN_AT_ONCE", at_once)
     found = penalty_of(*wobbly(300, 0), resamples=1)
     assert found.interval.low == found.interval.high
     assert found.loss_interval.low == found.loss_interval.high

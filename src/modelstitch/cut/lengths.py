@@ -18,6 +18,19 @@ def expression(node: Node, dim: int | None = None) -> Any:
     return value.node.expr if isinstance(value, torch.SymInt) else value
 
 
+def sizes(node: Node) -> tuple[Any, ...]:
+    """All sizes of a node's tensor (of several, the first) as expressions and ints; empty where it has no tensor.
+
+    Only these are ever compared: to compare sizes as torch gives them can fix a length that should stay free.
+    """
+    value = node.meta.get("val")
+    value = value[0] if isinstance(value, (tuple, list)) and value else value
+    if not isinstance(value, torch.Tensor):
+        return ()
+    shape: tuple[Any, ...] = value.shape
+    return tuple(size.node.expr if isinstance(size, torch.SymInt) else size for size in shape)
+
+
 def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
     """Tell a length from the one tensor that a top is given.
 

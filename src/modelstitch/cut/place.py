@@ -70,7 +70,7 @@ class Place:
         layers: number of conv and linear layers that ran before.
         kind: of the tensor.
         pooled: no positions are left, or a single one.
-        raw: the input itself in other clothes (normalised, dropped out): no layer below, the input's shape.
+        raw: the input itself in other clothes (normalised, flattened): no layer below, as many numbers.
     """
 
     closed: tuple[str, ...]

@@ -158,7 +158,7 @@ class Replayed(Capture):
         event = group[0]
         kind, shape = self._kind(event), event.value.shape
         pooled = kind == "vector" or (kind == "map" and all(size == 1 for size in shape[2:]))
-        raw = event.layers == 0 and shape == self._main.shape
+        raw = event.layers == 0 and shape.numel() == self._main.numel()
         return Place(tuple(e.path for e in group), event.open, event.path, event.layers, kind, pooled, raw)
 
     def _kind(self, event: _Event) -> Kind:

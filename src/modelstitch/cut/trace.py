@@ -7,6 +7,7 @@ tensor, with the batch on its first axis, the graph can be cut.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils.flop_counter import FlopCounterMode
 
-from modelstitch.cut.lengths import expression
+from modelstitch.cut.lengths import expression, sizes
 from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
 from modelstitch.tensors import Kind
 
@@ -131,10 +132,10 @@ class Trace:
         calls = _calls(node)
         closed = tuple(path for call, path in calls if self._last_in[call] <= index)
         still_open = tuple(path for call, path in calls if self._last_in[call] > index)
-        kind, shape = self._kind(node), node.meta["val"].shape
+        kind, shape = self._kind(node), sizes(node)
         pooled = kind == "vector" or (kind == "map" and all(size == 1 for size in shape[2:]))
         below = self._layers_before[index]
-        raw = below == 0 and shape == self.main.meta["val"].shape
+        raw = below == 0 and bool(math.prod(shape) == math.prod(sizes(self.main)))
         return Place(closed, still_open, self._operation_name[node], below, kind, pooled, raw)
 
     def _cut(self, node: Node, name: str, aliases: tuple[str, ...], kind: Kind, block: bool) -> Cut:
@@ -144,7 +145,7 @@ class Trace:
         return Cut(name, aliases, shape, kind, depth, cost, block)
 
     def _kind(self, node: Node) -> Kind:
-        shape = node.meta["val"].shape
+        shape = sizes(node)
         if len(shape) == 2:
             return "vector"
         if all(size == 1 for size in shape[2:]):
@@ -244,21 +245,21 @@ def _axis_nearby(node: Node, step: Callable[[Node], list[Node]]) -> Kind | None:
 
 
 def _kept_axes(one: Node, other: Node) -> set[Kind]:
-    a, b = (value[0] if isinstance(value := n.meta.get("val"), (tuple, list)) else value for n in (one, other))
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or min(a.ndim, b.ndim) < 3:
+    a, b = sizes(one), sizes(other)
+    if min(len(a), len(b)) < 3:
         return set()
     between = _operator(other if one in other.all_input_nodes else one)
     # Where sizes happen to be equal, the shapes do not tell that axes were exchanged.
     if between in _EXCHANGES:
         return set()
-    if a.shape == b.shape:
+    if a == b:
         return {"map", "tokens"}
     if between not in _VIEWS:
         return set()
     kept: set[Kind] = set()
-    if a.shape[1] == b.shape[1]:
+    if a[1] == b[1]:
         kept.add("map")
-    if a.shape[-1] == b.shape[-1]:
+    if a[-1] == b[-1]:
         kept.add("tokens")
     return kept
 
