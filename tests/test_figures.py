@@ -1,5 +1,6 @@
 """Figures: what is drawn, what is told, and that every file stands on its own."""
 
+import dataclasses
 import os
 import re
 import xml.etree.ElementTree
@@ -124,6 +125,14 @@ def test_series_at_one_place_stand_apart_by_less_than_a_layer():
     places = {row["place"] for row in drawn(both_ways().plot())["The stitchings"]}
     assert len(places) == 6
     assert all(min(abs(place - depth) for depth in DEPTHS) < 0.02 for place in places)
+
+
+def test_cuts_at_one_depth_stand_beside_each_other():
+    one, other = record(depth=0.9), dataclasses.replace(record(depth=0.9, seed=1), bottom_cut="pool")
+    places = [row["place"] for row in drawn(Records([one, other, one]).plot())["The stitchings"]]
+    assert places[0] == pytest.approx(0.9)
+    assert places[1] > places[0]
+    assert places[2] == places[0]
 
 
 def test_each_series_has_its_own_colour_and_shape():

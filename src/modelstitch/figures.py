@@ -23,6 +23,8 @@ _GREY = "#767676"
 _WIDTH, _HEIGHT = 320, 260
 # Half a point's width in shares of depth: series measured at one place must not hide each other's intervals.
 _APART = 0.008
+# Cuts with no conv or linear layer between them, such as the last block and the pooled features, share a depth.
+_BESIDE = 0.045
 _RECIPE = {
     "data": "data",
     "n_fit": "fitted on",
@@ -77,7 +79,8 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
         raise DataError("a figure of records", found, "read their `reason` column, or make records first")
     ok["series"] = _series(ok)
     names = sorted(ok["series"].unique(), key=lambda name: (name.startswith("control"), name))
-    ok["place"] = ok["bottom_depth"] + (ok["series"].map(names.index) - (len(names) - 1) / 2) * _APART
+    apart = (ok["series"].map(names.index) - (len(names) - 1) / 2) * _APART
+    ok["place"] = ok["bottom_depth"] + apart + _rank_at_depth(ok) * _BESIDE
     rows = {"trained": ok[ok["control"] != "untrained"], "all": ok, "cka": ok[ok["cka"].notna()]}
     panels = [_penalty_panel("trained", names, "The stitchings")] if len(rows["trained"]) else []
     if len(rows["trained"]) < len(ok):
@@ -122,6 +125,13 @@ def check_ending(path: str | Path) -> str:
     if ending not in _FORMATS:
         raise SettingError(f"a figure in {path}", f"the ending {ending!r}", f"use one of {', '.join(_FORMATS)}")
     return ending
+
+
+def _rank_at_depth(ok: pd.DataFrame) -> pd.Series[int]:
+    """0 for the first cut of a network at a depth, 1 for the next at the same depth, in the order of the records."""
+    cuts = ok[["bottom_network", "bottom_depth", "bottom_cut"]].drop_duplicates()
+    rank = cuts.assign(rank=cuts.groupby(["bottom_network", "bottom_depth"]).cumcount())
+    return ok.merge(rank, how="left").set_index(ok.index)["rank"]
 
 
 def _series(ok: pd.DataFrame) -> list[str]:
