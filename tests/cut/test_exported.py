@@ -6,7 +6,7 @@ from torch import nn
 
 from fixtures import captured, sentences, vectors
 from modelstitch.cut import capture
-from modelstitch.cut.part import frozen_view, standard_attention
+from modelstitch.cut.view import frozen_view, standard_attention
 
 
 def test_every_length_may_vary_for_token_ids():

@@ -2,11 +2,11 @@
 
 Two ways lead there: ``exported`` splits the graph of ``torch.export``, ``replayed`` falls back on hooks. ``place``
 picks one cut a block and names them, ``trace`` reads a graph, ``lengths`` tells its varying lengths, ``part`` holds the
-halves.
+captured network and its halves, ``view`` the frozen network below them.
 """
 
-from modelstitch.cut.capture import Capture, bottom, capture, cuts, top
-from modelstitch.cut.part import Bottom, Part, Top
+from modelstitch.cut.capture import bottom, capture, cuts, top
+from modelstitch.cut.part import Bottom, Capture, Part, Top
 from modelstitch.cut.place import Cut
 
 __all__ = ["Bottom", "Capture", "Cut", "Part", "Top", "bottom", "capture", "cuts", "top"]

@@ -1,4 +1,4 @@
-"""A captured network: its cuts, and its two halves at each of them.
+"""Finding the cuts of a network: by export where that is possible, else by replay.
 
 ``capture`` first asks ``torch.export`` (non-strict, batch dynamic, functionalised: see ``exported``). A network that
 cannot be exported, or whose exported graph is not bit-equal to it, is replayed by hooks (see ``replayed``), which is
@@ -8,102 +8,19 @@ slower and says so.
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modelstitch.cut.part import Bottom, Top, frozen_view
+from modelstitch.cut.exported import Exported, NotExportable
+from modelstitch.cut.part import Bottom, Capture, Top
 from modelstitch.cut.place import Cut
-from modelstitch.errors import CutNotFound, IllegalCut, NotCuttable, ShapeMismatch, did_you_mean
+from modelstitch.cut.replayed import Replayed
+from modelstitch.cut.view import frozen_view
+from modelstitch.errors import NotCuttable, ShapeMismatch
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
-
-
-class Capture(ABC):
-    """A network with its cuts found.
-
-    Attributes:
-        name: class name of the network, for messages.
-        cuts: every legal cut in order, ``input`` first and ``output`` last.
-        replayed: why the network is replayed by hooks; empty when it was exported.
-    """
-
-    name: str
-    cuts: tuple[Cut, ...]
-    replayed: str = ""
-
-    @cached_property
-    def _by_name(self) -> dict[str, Cut]:
-        aliases = {alias: cut for cut in self.cuts for alias in cut.aliases}
-        return {**aliases, **{cut.name: cut for cut in self.cuts}}
-
-    @property
-    def blocks(self) -> tuple[Cut, ...]:
-        """One cut a block: what is offered by default."""
-        return tuple(cut for cut in self.cuts if cut.block)
-
-    def find(self, cut: str | Cut) -> Cut:
-        """The cut of that name or alias.
-
-        Raises:
-            CutNotFound: no place of that name.
-            IllegalCut: the place exists, but more than one tensor crosses there.
-        """
-        name = cut.name if isinstance(cut, Cut) else cut
-        if name in self._by_name:
-            return self._by_name[name]
-        crossing = self._crossing(name)
-        if crossing is None:
-            raise CutNotFound(
-                f"cut {name!r} of {self.name}",
-                f"no such place; by block its cuts are {_listing([c.name for c in self.blocks])}",
-                did_you_mean(name, self._by_name, "list them all: `modelstitch cuts NETWORK --all`"),
-            )
-        raise IllegalCut(
-            f"cut {name!r} of {self.name}",
-            f"more than one tensor crosses there: {_listing(crossing)}",
-            f"take the nearest legal cut: {' or '.join(repr(n) for n in self._nearest(name))}",
-        )
-
-    def bottom(self, cut: str | Cut) -> Bottom:
-        """The layers up to the cut: ``bottom(x)`` is the tensor that crosses."""
-        found = self.find(cut)
-        return Bottom(self, found, self._bottom([found]), lambda values: values[0])
-
-    def bottoms(self, cuts: Sequence[str | Cut]) -> Bottom:
-        """The layers up to the deepest of several cuts: one run gives the tensors at all of them, as a tuple."""
-        found = [self.find(cut) for cut in cuts]
-        return Bottom(self, max(found, key=self.cuts.index), self._bottom(found), tuple)
-
-    def top(self, cut: str | Cut) -> Top:
-        """The layers after the cut: ``top(bottom(x))`` equals the network bit for bit."""
-        found = self.find(cut)
-        run, finish = self._top(found)
-        return Top(self, found, run, finish)
-
-    @abstractmethod
-    def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
-        """A module from the inputs to the tuple of tensors at these cuts."""
-
-    @abstractmethod
-    def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
-        """A module from the tensor at the cut to raw outputs, and the function that gives them the network's form."""
-
-    @abstractmethod
-    def _crossing(self, name: str) -> Sequence[str] | None:
-        """The tensors that cross at an illegal place, or None when there is no such place."""
-
-    @abstractmethod
-    def _nearest(self, name: str) -> Sequence[str]:
-        """The legal cuts just before and just after an illegal place."""
-
-    @abstractmethod
-    def switching(self, run: nn.Module) -> nn.Module:
-        """A copy of a half's module whose batch norms follow train and eval mode on cloned statistics."""
 
 
 def capture(network: nn.Module, example: Example) -> Capture:
@@ -121,9 +38,6 @@ def capture(network: nn.Module, example: Example) -> Capture:
         NotCuttable: the network can neither be exported nor replayed.
         ShapeMismatch: the network does not accept the example.
     """
-    from modelstitch.cut.exported import Exported, NotExportable
-    from modelstitch.cut.replayed import Replayed
-
     view = frozen_view(network)
     args, kwargs = _as_inputs(example)
     _check_runs(view, args, kwargs)
@@ -204,8 +118,3 @@ def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Ten
             f"it refuses: {str(problem).splitlines()[0] if str(problem) else type(problem).__name__}",
             "give data of the shape and type that the network was trained on",
         ) from problem
-
-
-def _listing(names: Sequence[str], most: int = 6) -> str:
-    shown = ", ".join(names[:most])
-    return f"{shown}, … ({len(names)} in all)" if len(names) > most else shown

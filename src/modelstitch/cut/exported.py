@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
-from modelstitch.cut.capture import Capture
 from modelstitch.cut.lengths import expression, size_from
-from modelstitch.cut.part import SwitchingNorm, pair_up, standard_attention
+from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut
 from modelstitch.cut.trace import SHAPE_OPERATORS, Trace
+from modelstitch.cut.view import SwitchingNorm, pair_up, standard_attention
 
 
 class NotExportable(Exception):

@@ -1,48 +1,16 @@
-"""The two halves of a cut network, and the view of a network that shares its weights and cannot change them."""
+"""A captured network and its two halves: what a cut gives, whichever way it was found."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from modelstitch.errors import NotCuttable
-
-if TYPE_CHECKING:
-    from modelstitch.cut.capture import Capture
-    from modelstitch.cut.place import Cut
-
-
-def frozen_view(network: nn.Module) -> nn.Module:
-    """A second module tree in eval mode over the same memory, whose tensors take no gradient.
-
-    The caller's modules are read only: mode, hooks, ``requires_grad`` and ``.grad`` of the original stay as they are,
-    and training the original in place shows in the view.
-
-    Raises:
-        NotCuttable: the network cannot be walked by ``copy.deepcopy``, or has lazy parameters.
-    """
-    name = type(network).__name__
-    memo: dict[int, Any] = {}
-    try:
-        for tensor in chain(network.parameters(), network.buffers()):
-            shared = tensor.detach()
-            memo[id(tensor)] = nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
-        view = copy.deepcopy(network, memo)
-    except Exception as problem:
-        raise NotCuttable(
-            f"a frozen view of {name}",
-            f"its modules cannot be copied: {problem}",
-            "run lazy modules once, and keep tensors in parameters or buffers",
-        ) from problem
-    return view.eval()
-
+from modelstitch.cut.place import Cut
+from modelstitch.errors import CutNotFound, IllegalCut, did_you_mean
 
 # Not `typing.Self`: the run-time shape checks of the tests cannot read it on a method.
 P = TypeVar("P", bound="Part")
@@ -87,57 +55,89 @@ class Top(Part):
     """The layers after a cut: activations to outputs. It never runs the layers below."""
 
 
-class SwitchingNorm(nn.Module):
-    """A batch norm with shared weights and running statistics of its own."""
+class Capture(ABC):
+    """A network with its cuts found.
 
-    def __init__(
-        self,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor | None,
-        var: Tensor | None,
-        *,
-        momentum: float,
-        eps: float,
-    ) -> None:
-        super().__init__()
-        assert mean is not None  # a norm without running statistics is no inference batch norm
-        assert var is not None
-        self.register_buffer("weight", weight, persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
-        self.register_buffer("running_mean", mean.clone())
-        self.register_buffer("running_var", var.clone())
-        self.momentum, self.eps = momentum, eps
+    Attributes:
+        name: class name of the network, for messages.
+        cuts: every legal cut in order, ``input`` first and ``output`` last.
+        replayed: why the network is replayed by hooks; empty when it was exported.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise by the batch in train mode, by the running statistics in eval mode."""
-        return F.batch_norm(
-            x,
-            self.get_buffer("running_mean"),
-            self.get_buffer("running_var"),
-            self.weight,  # type: ignore[arg-type]
-            self.bias,  # type: ignore[arg-type]
-            self.training,
-            self.momentum,
-            self.eps,
+    name: str
+    cuts: tuple[Cut, ...]
+    replayed: str = ""
+
+    @cached_property
+    def _by_name(self) -> dict[str, Cut]:
+        aliases = {alias: cut for cut in self.cuts for alias in cut.aliases}
+        return {**aliases, **{cut.name: cut for cut in self.cuts}}
+
+    @property
+    def blocks(self) -> tuple[Cut, ...]:
+        """One cut a block: what is offered by default."""
+        return tuple(cut for cut in self.cuts if cut.block)
+
+    def find(self, cut: str | Cut) -> Cut:
+        """The cut of that name or alias.
+
+        Raises:
+            CutNotFound: no place of that name.
+            IllegalCut: the place exists, but more than one tensor crosses there.
+        """
+        name = cut.name if isinstance(cut, Cut) else cut
+        if name in self._by_name:
+            return self._by_name[name]
+        crossing = self._crossing(name)
+        if crossing is None:
+            raise CutNotFound(
+                f"cut {name!r} of {self.name}",
+                f"no such place; by block its cuts are {_listing([c.name for c in self.blocks])}",
+                did_you_mean(name, self._by_name, "list them all: `modelstitch cuts NETWORK --all`"),
+            )
+        raise IllegalCut(
+            f"cut {name!r} of {self.name}",
+            f"more than one tensor crosses there: {_listing(crossing)}",
+            f"take the nearest legal cut: {' or '.join(repr(n) for n in self._nearest(name))}",
         )
 
+    def bottom(self, cut: str | Cut) -> Bottom:
+        """The layers up to the cut: ``bottom(x)`` is the tensor that crosses."""
+        found = self.find(cut)
+        return Bottom(self, found, self._bottom([found]), lambda values: values[0])
 
-@contextmanager
-def standard_attention() -> Iterator[None]:
-    """Without torch's fused inference path of transformer layers.
+    def bottoms(self, cuts: Sequence[str | Cut]) -> Bottom:
+        """The layers up to the deepest of several cuts: one run gives the tensors at all of them, as a tuple."""
+        found = [self.find(cut) for cut in cuts]
+        return Bottom(self, max(found, key=self.cuts.index), self._bottom(found), tuple)
 
-    That path is taken only when no gradient is recorded, rounds differently, and treats padding differently; a stitched
-    network must answer alike while its stitch is fitted and while it is measured.
-    """
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    def top(self, cut: str | Cut) -> Top:
+        """The layers after the cut: ``top(bottom(x))`` equals the network bit for bit."""
+        found = self.find(cut)
+        run, finish = self._top(found)
+        return Top(self, found, run, finish)
+
+    @abstractmethod
+    def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
+        """A module from the inputs to the tuple of tensors at these cuts."""
+
+    @abstractmethod
+    def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
+        """A module from the tensor at the cut to raw outputs, and the function that gives them the network's form."""
+
+    @abstractmethod
+    def _crossing(self, name: str) -> Sequence[str] | None:
+        """The tensors that cross at an illegal place, or None when there is no such place."""
+
+    @abstractmethod
+    def _nearest(self, name: str) -> Sequence[str]:
+        """The legal cuts just before and just after an illegal place."""
+
+    @abstractmethod
+    def switching(self, run: nn.Module) -> nn.Module:
+        """A copy of a half's module whose batch norms follow train and eval mode on cloned statistics."""
 
 
-def pair_up(example: Tensor) -> Tensor:
-    """At least two examples: a batch of one would be taken for a constant when the network is captured."""
-    return example if example.shape[0] > 1 else torch.cat([example, example])
+def _listing(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown}, … ({len(names)} in all)" if len(names) > most else shown

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
-from modelstitch.cut.capture import Capture
-from modelstitch.cut.part import SwitchingNorm, pair_up, standard_attention
+from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
+from modelstitch.cut.view import SwitchingNorm, pair_up, standard_attention
 from modelstitch.errors import NotCuttable
 from modelstitch.seeding import generator
 from modelstitch.tensors import Kind

@@ -1,0 +1,96 @@
+"""A network as we may touch it: the same weights, frozen, in eval mode; and what both ways of cutting need of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modelstitch.errors import NotCuttable
+
+
+def frozen_view(network: nn.Module) -> nn.Module:
+    """A second module tree in eval mode over the same memory, whose tensors take no gradient.
+
+    The caller's modules are read only: mode, hooks, ``requires_grad`` and ``.grad`` of the original stay as they are,
+    and training the original in place shows in the view.
+
+    Raises:
+        NotCuttable: the network cannot be walked by ``copy.deepcopy``, or has lazy parameters.
+    """
+    name = type(network).__name__
+    memo: dict[int, Any] = {}
+    try:
+        for tensor in chain(network.parameters(), network.buffers()):
+            shared = tensor.detach()
+            memo[id(tensor)] = nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
+        view = copy.deepcopy(network, memo)
+    except Exception as problem:
+        raise NotCuttable(
+            f"a frozen view of {name}",
+            f"its modules cannot be copied: {problem}",
+            "run lazy modules once, and keep tensors in parameters or buffers",
+        ) from problem
+    return view.eval()
+
+
+class SwitchingNorm(nn.Module):
+    """A batch norm with shared weights and running statistics of its own."""
+
+    def __init__(
+        self,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor | None,
+        var: Tensor | None,
+        *,
+        momentum: float,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        assert mean is not None  # a norm without running statistics is no inference batch norm
+        assert var is not None
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.register_buffer("running_mean", mean.clone())
+        self.register_buffer("running_var", var.clone())
+        self.momentum, self.eps = momentum, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the batch in train mode, by the running statistics in eval mode."""
+        return F.batch_norm(
+            x,
+            self.get_buffer("running_mean"),
+            self.get_buffer("running_var"),
+            self.weight,  # type: ignore[arg-type]
+            self.bias,  # type: ignore[arg-type]
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+
+
+@contextmanager
+def standard_attention() -> Iterator[None]:
+    """Without torch's fused inference path of transformer layers.
+
+    That path is taken only when no gradient is recorded, rounds differently, and treats padding differently; a stitched
+    network must answer alike while its stitch is fitted and while it is measured.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def pair_up(example: Tensor) -> Tensor:
+    """At least two examples: a batch of one would be taken for a constant when the network is captured."""
+    return example if example.shape[0] > 1 else torch.cat([example, example])
