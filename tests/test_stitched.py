@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fixtures import NETWORKS, answer, captured, network_of, vectors
+from modelstitch.cut import capture
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Affine, Identity
 
@@ -27,6 +28,26 @@ def test_a_stitch_that_is_not_the_identity_is_seen():
     stitched = Stitched(halves.bottom(cut), Affine().build(cut, cut), halves.top(cut))
     with pytest.raises(AssertionError, match="not the network itself"):
         check_identity(stitched, network_of("twice"), vectors(3))
+
+
+def check_end_points(a, b, expected_at_input, expected_at_output, inputs):
+    """The law: stitched at the input, A -> B is B; stitched at the output, it is A."""
+    for name, expected in (("input", expected_at_input), ("output", expected_at_output)):
+        below, above = a.find(name), b.find(name)
+        stitch = Identity().build(below, above)
+        check_identity(Stitched(a.bottom(below), stitch, b.top(above)), expected, inputs)
+
+
+@pytest.mark.parametrize("name", ["plain", "transformer"])
+def test_the_end_points_are_the_two_networks(name):
+    tiny, first = NETWORKS[name], network_of(name)
+    # Weights that take gradients make torch multiply in another order, and round differently.
+    second, inputs = tiny.network(7).requires_grad_(False), tiny.inputs(3)
+    other = capture(second, tiny.inputs(2))
+    check_end_points(captured(name), other, second, first, inputs)
+    # The canary: with the networks in each other's place, the law is broken.
+    with pytest.raises(AssertionError, match="not the network itself"):
+        check_end_points(captured(name), other, first, second, inputs)
 
 
 def test_only_the_stitch_is_trained():

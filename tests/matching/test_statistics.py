@@ -110,18 +110,30 @@ def test_canary_the_global_law_catches_wrong_sums(captured, monkeypatch, wrong):
         assert_global(sums, x, y)
 
 
-def test_each_network_runs_once_over_the_samples_whatever_the_number_of_pairs(captured, monkeypatch):
-    a, b = captured
+def assert_each_runs_once(run, monkeypatch):
+    """The law: whatever the number of pairs, a bottom sees every sample once."""
     seen = Counter()
     forward = Part.forward
 
     def counted(self, x):
-        seen[id(self)] += len(x)
+        seen[id(self.capture)] += len(x)
         return forward(self, x)
 
     monkeypatch.setattr(Part, "forward", counted)
-    paired_moments(a, b, pairs_of(a, b), samples(), batch_size=7)
+    run()
     assert sorted(seen.values()) == [N, N]
+
+
+def test_each_network_runs_once_over_the_samples_whatever_the_number_of_pairs(captured, monkeypatch):
+    a, b = captured
+    assert_each_runs_once(lambda: paired_moments(a, b, pairs_of(a, b), samples(), batch_size=7), monkeypatch)
+
+
+def test_canary_the_once_law_catches_a_pass_for_each_pair(captured, monkeypatch):
+    a, b = captured
+    assert len(pairs_of(a, b)) > 1
+    with pytest.raises(AssertionError):
+        assert_each_runs_once(lambda: [paired_moments(a, b, [p], samples()) for p in pairs_of(a, b)], monkeypatch)
 
 
 def test_no_pairs_cost_nothing(captured):
