@@ -124,12 +124,8 @@ class Orthogonal(Family):
 
 
 @dataclass(frozen=True)
-class Affine(Family):
-    """``y = W x + b``: a 1x1 convolution for maps, a linear layer for tokens and vectors.
-
-    Args:
-        kernel: side of the convolution, odd; above 1 for maps only.
-    """
+class _WithKernel(Family):
+    """Families around a convolution or linear layer, between any numbers of channels."""
 
     kernel: int = 1
     closed_form: ClassVar[ClosedForm] = "least_squares"
@@ -137,18 +133,35 @@ class Affine(Family):
     square: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check_kernel(self.kernel)
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            found = "a kernel that has no middle"
+            raise SettingError(f"a stitch with kernel {self.kernel}", found, "choose 1, 3, 5, …")
 
     def obstacle(self, bottom: Cut, top: Cut) -> tuple[str, str] | None:
         """As of every family; a kernel above 1 needs maps."""
-        return super().obstacle(bottom, top) or _kernel_obstacle(self.kernel, bottom)
+        general = super().obstacle(bottom, top)
+        if general is None and self.kernel > 1 and bottom.kind != "map":
+            return f"a kernel of {self.kernel} for a {bottom.kind}", "use kernel=1: only maps have neighbours"
+        return general
 
-    def _module(self, bottom: Cut, top: Cut) -> Stitch:
+    def _affine(self, bottom: Cut, top: Cut) -> _Affine:
         return _Affine(_channels(bottom), _channels(top), bottom.kind, len(bottom.positions), self.kernel)
 
 
 @dataclass(frozen=True)
-class BNAffineBN(Family):
+class Affine(_WithKernel):
+    """``y = W x + b``: a 1x1 convolution for maps, a linear layer for tokens and vectors.
+
+    Args:
+        kernel: side of the convolution, odd; above 1 for maps only.
+    """
+
+    def _module(self, bottom: Cut, top: Cut) -> Stitch:
+        return self._affine(bottom, top)
+
+
+@dataclass(frozen=True)
+class BNAffineBN(_WithKernel):
     """Batch norm, 1x1 convolution or linear layer with bias, batch norm; for tokens the linear layer alone.
 
     Args:
@@ -158,20 +171,8 @@ class BNAffineBN(Family):
         Bansal, Nakkiran & Barak, "Revisiting Model Stitching to Compare Neural Representations", 2021, section 3.
     """
 
-    kernel: int = 1
-    closed_form: ClassVar[ClosedForm] = "least_squares"
-    trainable: ClassVar[bool] = True
-    square: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        _check_kernel(self.kernel)
-
-    def obstacle(self, bottom: Cut, top: Cut) -> tuple[str, str] | None:
-        """As of every family; a kernel above 1 needs maps."""
-        return super().obstacle(bottom, top) or _kernel_obstacle(self.kernel, bottom)
-
     def _module(self, bottom: Cut, top: Cut) -> Stitch:
-        affine = _Affine(_channels(bottom), _channels(top), bottom.kind, len(bottom.positions), self.kernel)
+        affine = self._affine(bottom, top)
         return affine if bottom.kind == "tokens" else _BNAffineBN(affine, len(bottom.positions))
 
 
@@ -285,14 +286,3 @@ def _set_norm(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, var: Tensor, 
 def _channels(cut: Cut) -> int:
     assert cut.channels is not None  # `obstacle` has refused anything else
     return cut.channels
-
-
-def _check_kernel(kernel: int) -> None:
-    if kernel < 1 or kernel % 2 == 0:
-        raise SettingError(f"a stitch with kernel {kernel}", "a kernel that has no middle", "choose 1, 3, 5, …")
-
-
-def _kernel_obstacle(kernel: int, bottom: Cut) -> tuple[str, str] | None:
-    if kernel > 1 and bottom.kind != "map":
-        return f"a kernel of {kernel} for a {bottom.kind}", "use kernel=1: only maps have neighbours"
-    return None

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelstitch.data.files import cache_folder, data_folders, write_whole
+from modelstitch.data.files import cache_folder, data_folders
 from modelstitch.data.samples import Samples, channel_moments, check_samples
 from modelstitch.data.split import Split
-from modelstitch.errors import BadFile, DataError
+from modelstitch.errors import BadFile, DataError, NotWritable
+from modelstitch.files import write_whole
 
 HOME = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -134,7 +135,11 @@ def _fetch(file: str, opener: Opener) -> bytes:
         raise DataError(f"fetch {HOME + file}", f"{type(error).__name__}: {error}", do) from error
     content = _decompress(packed, HOME + file)
     _check_official(file, content)
-    write_whole(cache_folder() / "fashion_mnist" / file, packed)
+    try:
+        write_whole(cache_folder() / "fashion_mnist" / file, packed)
+    except NotWritable as refused:
+        do = "name another folder, or set XDG_CACHE_HOME or MODELSTITCH_DATA"
+        raise NotWritable(refused.asked, refused.found, do) from refused
     return content
 
 
