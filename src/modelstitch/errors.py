@@ -14,7 +14,7 @@
     ├── BadFile            (ValueError)       a file is corrupt, foreign or incomplete
     └── NotWritable        (PermissionError)  the place to write to refuses
 
-The command line prints any of them as it stands and exits with code 2.
+The command line prints any of them as it stands and exits with code 2. One thing is a warning: `TooFewRows`.
 """
 
 from __future__ import annotations
@@ -87,6 +87,10 @@ class BadFile(StitchError, ValueError):
 
 class NotWritable(StitchError, PermissionError):
     """The place to write to refuses."""
+
+
+class TooFewRows(UserWarning):
+    """A measure has a value, but on so few rows that it says little."""
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

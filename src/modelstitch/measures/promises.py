@@ -1,4 +1,4 @@
-"""What a measure promises, as data: the tests hold every measure to it, and the report prints it.
+"""What a measure promises, as data: the tests hold every measure to it, and tables print it.
 
 A promise cuts both ways. An invariance that is declared must hold, and one that is not declared must be seen to fail:
 a measure that ignores more than it says it does is as misleading as one that ignores less.
@@ -15,6 +15,11 @@ Invariance = Literal["orthogonal", "isotropic_scale", "translation", "invertible
 
 INVARIANCES: frozenset[Invariance] = frozenset(get_args(Invariance))
 
+RowsPerChannel = Literal["any", "advised", "required"]
+"""How many rows there should be for p and q channels: any number; more than either side's channels, or the value is
+inflated and a `TooFewRows` warning says so; more than both sides' dimensions together, or the value would be a silent
+1 and there is a `DataError` instead."""
+
 
 @dataclass(frozen=True)
 class Promises:
@@ -24,8 +29,11 @@ class Promises:
         range: the least and the largest value it can take.
         higher_is_more_similar: True for a similarity, False for a distance.
         symmetric: whether swapping the two sides leaves the value as it is.
-        metric: whether it is a distance in the mathematical sense: zero on equals, and the triangle inequality holds.
-        invariances: what may be done to the channels of one side without changing the value.
+        metric: whether it is a distance in the mathematical sense, up to what it is invariant to: zero on equals, and
+            the triangle inequality holds.
+        invariances: what may be done to the channels of one side, whichever, without changing the value.
+        least_rows: the formula has no value on fewer.
+        rows_per_channel: what it needs of the number of rows against the numbers of channels.
     """
 
     range: tuple[float, float]
@@ -33,3 +41,5 @@ class Promises:
     symmetric: bool
     metric: bool
     invariances: frozenset[Invariance]
+    least_rows: int
+    rows_per_channel: RowsPerChannel
