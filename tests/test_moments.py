@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelstitch.errors import DataError, NumericalFailure, ShapeMismatch
-from modelstitch.moments import Moments, varying
+from modelstitch.moments import Moments, MomentsTable, varying
 from modelstitch.seeding import generator
 
 SUMS = ("mean_x", "mean_y", "xx", "xy", "yy", "uncentred_xx", "uncentred_xy", "uncentred_yy")
+NORMS = ("norms_xx", "norms_xy", "norms_yy")
 
 
 def paired(n, p=3, q=2, offset=0.0, seed=0, dtype=torch.float32):
@@ -26,7 +27,8 @@ def oracle(x, y):
     x, y = x.double().numpy(), y.double().numpy()
     a, b = x - x.mean(0), y - y.mean(0)
     sums = (x.mean(0), y.mean(0), a.T @ a, a.T @ b, b.T @ b, x.T @ x, x.T @ y, y.T @ y)
-    return dict(zip(SUMS, sums, strict=True))
+    u, v = (a**2).sum(1), (b**2).sum(1)
+    return dict(zip((*SUMS, *NORMS), (*sums, (u * u).sum(), (u * v).sum(), (v * v).sum()), strict=True))
 
 
 def assert_matches(moments, x, y):
@@ -34,7 +36,7 @@ def assert_matches(moments, x, y):
     for name, wanted in oracle(x, y).items():
         # An entry off the diagonal may cancel to nothing, so the tolerance is relative to the largest one.
         np.testing.assert_allclose(
-            getattr(moments, name).numpy(), wanted, rtol=1e-10, atol=1e-10 * np.abs(wanted).max(), err_msg=name
+            np.asarray(getattr(moments, name)), wanted, rtol=1e-10, atol=1e-10 * np.abs(wanted).max(), err_msg=name
         )
 
 
@@ -189,7 +191,7 @@ def test_rows_that_do_not_pair_are_refused(n, m):
         Moments().update(torch.zeros(n, 2), torch.zeros(m, 2))
 
 
-@pytest.mark.parametrize("name", [*SUMS, "varies_x", "varies_y"])
+@pytest.mark.parametrize("name", [*SUMS, *NORMS, "varies_x", "varies_y"])
 def test_reading_before_the_first_batch_is_refused(name):
     with pytest.raises(DataError, match="no rows yet"):
         getattr(Moments(), name)
@@ -198,5 +200,44 @@ def test_reading_before_the_first_batch_is_refused(name):
 def test_other_channels_are_refused():
     moments = Moments()
     moments.update(*paired(4, p=3, q=2))
-    with pytest.raises(ShapeMismatch, match="moments of 3 and 2 channels"):
+    with pytest.raises(ShapeMismatch, match="moments of 3 channels"):
         moments.update(*paired(4, p=2, q=2))
+
+
+def layers(widths, n, seed, offset=0.0):
+    return [paired(n, p, 1, offset, seed + i)[0] for i, p in enumerate(widths)]
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4), offset=st.sampled_from([0.0, 1e4]))
+def test_a_table_holds_the_moments_of_every_pair(sizes, offset):
+    xs, ys = layers((3, 5), sum(sizes), 0, offset), layers((2, 3, 4), sum(sizes), 7, offset)
+    table = MomentsTable()
+    for batch in zip(*(layer.split(sizes) for layer in (*xs, *ys)), strict=True):
+        table.update(batch[:2], batch[2:])
+    for i, x in enumerate(xs):
+        for j, y in enumerate(ys):
+            assert_matches(table.at(i, j), x, y)
+
+
+def test_canary_a_table_of_swapped_layers_is_seen():
+    xs, ys = layers((3, 3), 9, 0), layers((3, 3), 9, 7)
+    table = MomentsTable()
+    table.update(xs[::-1], ys)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_matches(table.at(0, 0), xs[0], ys[0])
+
+
+def test_a_table_refuses_what_does_not_fit_and_stays_as_it_was():
+    xs, ys = layers((3, 2), 6, 0), layers((4,), 6, 5)
+    table = MomentsTable()
+    table.update(xs, ys)
+    with pytest.raises(DataError, match="1 and 1 layers after 2 and 1"):
+        table.update(xs[:1], ys)
+    with pytest.raises(DataError, match="5 rows of x and 6 rows of y"):
+        table.update([xs[0], xs[1][:5]], ys)
+    with pytest.raises(ShapeMismatch, match="more rows of 2 channels"):
+        table.update(xs[::-1], ys)
+    with pytest.raises(NumericalFailure, match=r"values of x\[1\] not finite"):
+        table.update([xs[0], xs[1] / 0], ys)
+    assert_matches(table.at(1, 0), xs[1], ys[0])

@@ -1,25 +1,21 @@
-"""Figures of records: a frame goes in, an Altair chart comes out, and every file made of it works offline.
+"""The figure of stitching records: penalty over depth.
 
 Beware: controls reach tens of points where stitchings stay below two, so the two never share a scale here.
 """
 
 from __future__ import annotations
 
-import io
-import textwrap
-from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from modelstitch.errors import DataError, SettingError
-from modelstitch.files import write_whole
+from modelstitch.errors import DataError
+from modelstitch.figures.style import GREY, styled, wrapped
 
 # Okabe and Ito's palette, told apart with any colour vision; shapes tell the series apart in print.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
-_GREY = "#767676"
 _WIDTH, _HEIGHT = 320, 260
 # Half a point's width in shares of depth: series measured at one place must not hide each other's intervals.
 _APART = 0.008
@@ -33,13 +29,6 @@ _RECIPE = {
     "matching": "matching",
     "batch_norm": "batch norm",
     "seed": "seed",
-}
-# `inline` puts the drawing code into the page: it opens without a network, and long after a CDN has moved on.
-_FORMATS: dict[str, dict[str, Any]] = {
-    ".png": {"format": "png", "scale_factor": 2},
-    ".svg": {"format": "svg"},
-    ".pdf": {"format": "pdf"},
-    ".html": {"format": "html", "inline": True},
 }
 _TIPS = (
     *(("stitching:N", "stitching", ""), ("control:N", "control", "")),
@@ -91,40 +80,10 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
         "Stitching penalty: what is lost when one network's bottom meets another's top",
         subtitle=_subtitle(frame, ok, width=60 * len(panels)),
     )
-    chart = _styled(alt.HConcatChart(hconcat=panels, title=title, spacing=36))
+    chart = styled(alt.HConcatChart(hconcat=panels, title=title, spacing=36))
     # The rows join last and by name: each step above copies and checks what the chart holds, and no row limit applies.
     chart.datasets = {"zero": [{"zero": 0}], **{name: _values(part) for name, part in rows.items()}}
     return chart
-
-
-def save_figure(chart: alt.TopLevelMixin, path: str | Path) -> None:
-    """Write a chart as ``.png`` (twice the screen's resolution), ``.svg``, ``.pdf`` or ``.html`` (works offline).
-
-    Args:
-        chart: any Altair chart.
-        path: where; its ending decides the format.
-
-    Raises:
-        SettingError: no format has that ending.
-        NotWritable: the place refuses; what lay there before is untouched.
-    """
-    ending = check_ending(path)
-    drawn: io.StringIO | io.BytesIO = io.BytesIO() if ending in (".png", ".pdf") else io.StringIO()
-    chart.save(drawn, **_FORMATS[ending])
-    content = drawn.getvalue()
-    write_whole(path, content.encode() if isinstance(content, str) else content)
-
-
-def check_ending(path: str | Path) -> str:
-    """The ending of a path that a figure can be written to: to be asked before the work, not after it.
-
-    Raises:
-        SettingError: no format has that ending.
-    """
-    ending = Path(path).suffix.lower()
-    if ending not in _FORMATS:
-        raise SettingError(f"a figure in {path}", f"the ending {ending!r}", f"use one of {', '.join(_FORMATS)}")
-    return ending
 
 
 def _rank_at_depth(ok: pd.DataFrame) -> pd.Series[int]:
@@ -156,7 +115,7 @@ def _values(rows: pd.DataFrame) -> list[Any]:
 
 def _penalty_panel(name: str, names: list[str], title: str) -> alt.LayerChart:
     base = _base(name, names)
-    zero = alt.Chart(alt.NamedData(name="zero")).mark_rule(color=_GREY, strokeDash=[4, 3]).encode(y="zero:Q")
+    zero = alt.Chart(alt.NamedData(name="zero")).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="zero:Q")
     line = base.mark_line(opacity=0.75).encode(y=_points_of_error("mean(penalty):Q"))
     bars = base.mark_rule(opacity=0.7, strokeWidth=1.5).encode(y="penalty_low:Q", y2="penalty_high:Q")
     return _panel([zero, line, bars, _points(base, names, "penalty:Q")], title)
@@ -216,26 +175,8 @@ def _subtitle(frame: pd.DataFrame, ok: pd.DataFrame, width: int) -> list[str]:
     failed = len(frame) - len(ok)
     counts = f"{len(ok)} records, {failed} more failed and are not drawn" if failed else f"{len(ok)} records"
     reading = "bars: 95% paired bootstrap; above 0: worse than the top network"
-    return [*_wrapped(recipe, width), *_wrapped([reading, counts], width), *_wrapped(versions, width)]
-
-
-def _wrapped(parts: list[str], width: int) -> list[str]:
-    # No-break spaces inside a part: a line ends between two parts or not at all.
-    whole = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts]
-    return textwrap.wrap("\N{NO-BREAK SPACE}· ".join(whole), width, break_on_hyphens=False, break_long_words=False)
+    return [*wrapped(recipe, width), *wrapped([reading, counts], width), *wrapped(versions, width)]
 
 
 def _told(values: pd.Series[Any]) -> str:
     return ", ".join(f"{value:,}" if isinstance(value, int) else str(value) for value in values.unique().tolist())
-
-
-def _styled(chart: alt.HConcatChart) -> alt.HConcatChart:
-    styled: alt.HConcatChart = (
-        chart.configure_view(stroke=None)
-        .configure_axis(gridColor="#ececec", domainColor=_GREY, tickColor=_GREY, labelFontSize=12)
-        .configure_axisX(titleFontSize=12, titleFontWeight="normal")
-        .configure_axisY(titleFontSize=12, titleFontWeight="normal")
-        .configure_title(anchor="start", fontSize=13, subtitleColor="#555", subtitleFontSize=12, offset=12)
-        .configure_legend(orient="bottom", columns=3, labelLimit=0, labelFontSize=12, symbolSize=80, symbolOpacity=1)
-    )
-    return styled

@@ -1,0 +1,6 @@
+"""Figures: a frame goes in, an Altair chart comes out, and every file made of it works offline."""
+
+from modelstitch.figures.curves import penalty_curves
+from modelstitch.figures.files import check_ending, save_figure
+
+__all__ = ["check_ending", "penalty_curves", "save_figure"]
