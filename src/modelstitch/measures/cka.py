@@ -1,41 +1,53 @@
 """Linear centred kernel alignment: do two sets of activations hold the same distances between examples?
 
-Reference: Kornblith, Norouzi, Lee & Hinton, "Similarity of Neural Network Representations Revisited", ICML 2019.
-Beware: this is the biased estimate. With fewer rows than channels it is large even for unrelated activations; use many
-more rows than channels before reading anything into the value. It is blind to what happens in directions of little
-variance, which a network may still use.
+Two estimates. The biased one is what most papers report; with few rows per channel it is large even for unrelated
+activations. The debiased one is close to 0 for those at any number of rows.
+
+References: Kornblith, Norouzi, Lee & Hinton, "Similarity of Neural Network Representations Revisited", ICML 2019; Song,
+Smola, Gretton, Bedo & Borgwardt, "Feature Selection via Dependence Maximization", JMLR 2012, for the unbiased HSIC;
+Székely & Rizzo, "Partial Distance Correlation with Methods for Dissimilarities", 2014, for it as an inner product.
+Beware: both are blind to what happens in directions of little variance, which a network may still use, and a few rows
+far from the rest can decide the value.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from modelstitch.errors import DataError, NumericalFailure
-from modelstitch.measures.promises import Promises
-from modelstitch.moments import Moments, varying
+from modelstitch.errors import NumericalFailure
+from modelstitch.measures.measure import Measure, check_rows, constant
+from modelstitch.measures.promises import Invariance, Promises
+from modelstitch.moments import Moments
+
+# The debiased formula subtracts terms that are each rounded at 1e-16: above this share of them, five digits are left.
+_FLOOR = 1e-10
 
 
 def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
-    """Linear CKA of two sets of rows, ``‖YᵀX‖²_F / (‖XᵀX‖_F · ‖YᵀY‖_F)`` with every channel centred.
+    """Linear CKA of two sets of rows, biased: ``‖XᵀY‖²_F / (‖XᵀX‖_F · ‖YᵀY‖_F)`` with every channel centred.
 
-    Computed in float64, from channels × channels products or, when either side has more channels than rows, from the
-    rows × rows Gram matrices, which give the same value.
+    From channels × channels products or, for a side with at least as many channels as rows, from its rows × rows Gram
+    matrix, which gives the same value.
 
     Args:
         x: rows of the first network's activations; see `modelstitch.tensors.rows`.
         y: the same rows of the second network's.
 
     Returns:
-        A similarity in [0, 1], without unit. Invariant to orthogonal maps, permutations, one common scale and
-        translation of the channels of either side; not to invertible linear maps.
+        A similarity in [0, 1], without unit; not squared, and no root of it. Invariant to orthogonal maps,
+        permutations, one common scale and translation of the channels of either side; not to invertible linear maps.
 
     Raises:
         DataError: fewer than two rows, or not as many in ``x`` as in ``y``.
-        NumericalFailure: a value is not finite, or one side is constant and has no similarity to anything.
+        NumericalFailure: a value is not finite or too large to be squared, or one side is constant.
+
+    Warns:
+        TooFewRows: no more rows than channels; `debiased_cka` is the way out.
 
     Reference:
         Kornblith et al. 2019, eq. 4 with a linear kernel, and table 1.
@@ -45,109 +57,216 @@ def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
         >>> round(linear_cka(x, 5 - 2 * x.flip(1)), 12)
         1.0
     """
-    _require_pairs(len(x), len(y))
-    if max(x.shape[1], y.shape[1]) > len(x):
-        return _from_grams(_gram("x", x), _gram("y", y))
-    moments = Moments()
-    moments.update(x, y)
-    return linear_cka_from_moments(moments)
+    return CKA(x, y)
+
+
+def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
+    """Linear CKA with an unbiased estimate of each of its three terms, ``h(x, y) / √(h(x, x) · h(y, y))``.
+
+    With all channels centred, ``h(x, y) = ‖XᵀY‖²_F - n/(n-2) Σᵢ ‖xᵢ‖²‖yᵢ‖² + Σᵢ ‖xᵢ‖² Σᵢ ‖yᵢ‖² / ((n-1)(n-2))``. It is
+    ``n (n-3) HSIC₁`` for linear kernels: what is left of the product of the Gram matrices without their diagonals. The
+    ratio of unbiased terms is itself only nearly unbiased.
+
+    Args:
+        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        y: the same rows of the second network's.
+
+    Returns:
+        A similarity in [-1, 1], without unit: 1 for equal sides, on average about 0 for unrelated ones, so often
+        slightly negative; clearly negative values need rows chosen for the purpose. Invariances as `linear_cka`. Others
+        clip negative values to 0, which makes the mean over unrelated layers positive again, or average estimates of
+        batches, as `modelstitch.measures.minibatch.minibatch_cka` does.
+
+    Raises:
+        DataError: fewer than four rows, or not as many in ``x`` as in ``y``.
+        NumericalFailure: a value is not finite or too large to be squared, one side is constant, or nothing of one
+            side's ``h`` is left, as when all rows but one are the same.
+
+    Reference:
+        Song et al. 2012, the unbiased estimator HSIC₁; the choice ``debiased=True`` of the code of Kornblith et al.
+        2019 is the same.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0], [0.0, 0.0], [5.0, 1.0]])
+        >>> round(debiased_cka(x, 5 - 2 * x.flip(1)), 12)
+        1.0
+    """
+    return CKA_DEBIASED(x, y)
 
 
 def linear_cka_from_moments(moments: Moments) -> float:
-    """Linear CKA from streamed moments: `linear_cka` of all rows that the moments have seen.
+    """`linear_cka` of all rows that the moments have seen; errors and warnings as there.
 
     Args:
         moments: of paired rows.
 
     Returns:
         A similarity in [0, 1], without unit.
-
-    Raises:
-        DataError: fewer than two rows were seen.
-        NumericalFailure: one side is constant.
     """
-    _require_pairs(moments.n, moments.n)
-    _require_varying("x", moments.varies_x)
-    _require_varying("y", moments.varies_y)
-    trace_x, trace_y = moments.xx.trace(), moments.yy.trace()
-    # Divided by the traces first, so that squaring neither overflows nor underflows at any scale of the activations.
-    shared = moments.xy / trace_x.sqrt() / trace_y.sqrt()
-    norms = torch.linalg.matrix_norm(moments.xx / trace_x) * torch.linalg.matrix_norm(moments.yy / trace_y)
-    return _within_range(shared.square().sum() / norms)
+    return _biased(_products(CKA, moments))
 
 
-class LinearCKA:
-    """Linear CKA of rows that come in batches: the value of `linear_cka` on all of them at once.
+def debiased_cka_from_moments(moments: Moments) -> float:
+    """`debiased_cka` of all rows that the moments have seen; errors as there.
 
-    Memory is ``p² + p·q + q²`` numbers, independent of the number of rows.
+    Args:
+        moments: of paired rows.
 
-    Example:
-        >>> cka = LinearCKA()
-        >>> for batch in torch.arange(12.0).reshape(3, 2, 2).square():
-        ...     cka.update(batch, -batch)
-        >>> round(cka.compute(), 12)
-        1.0
+    Returns:
+        A similarity in [-1, 1], without unit.
     """
+    # What is needed of the rows' lengths was summed with the second moments, so nothing is lost by streaming.
+    products = _products(CKA_DEBIASED, moments)
+    scales = (float(moments.xx.trace()), float(moments.yy.trace()))
+    lengths = [
+        norms / scale_a / scale_b
+        for norms, scale_a, scale_b in (
+            (moments.norms_xy, *scales),
+            (moments.norms_xx, scales[0], scales[0]),
+            (moments.norms_yy, scales[1], scales[1]),
+        )
+    ]
+    # The mean of squares is at least the square of the mean, unless fourth powers left the range of float64.
+    if not all(0.5 / moments.n < own < math.inf for own in lengths[1:]):
+        raise _unsquarable(CKA_DEBIASED)
+    return _debiased(products, _Products(*lengths), _Products(1.0, 1.0, 1.0), moments.n)
 
-    promises: ClassVar[Promises] = Promises(
+
+@dataclass(frozen=True)
+class _Products:
+    """One inner product between the sides and of each with itself: what a cosine is made of."""
+
+    across: float
+    x: float
+    y: float
+
+    def cosine(self, least: float) -> float:
+        # By the Cauchy-Schwarz inequality the exact value is in the range; only rounding leaves it, by 1e-16.
+        return min(1.0, max(least, self.across / math.sqrt(self.x) / math.sqrt(self.y)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """One side's linear kernel: its centred rows, or their Gram matrix where that is smaller; of trace about 1."""
+
+    values: Float64[Tensor, "n k"]
+    is_gram: bool
+    lengths: Float64[Tensor, " n"]
+    own: float
+
+
+def _side(x: Float64[Tensor, "n p"]) -> _Kernel:
+    centred = x - x.mean(0)
+    norm = torch.linalg.matrix_norm(centred)
+    if not bool(torch.isfinite(norm)):
+        raise _unsquarable(CKA)
+    # Divided by the norm first, so that no product overflows or underflows at any scale of the activations.
+    unit: Tensor = centred / norm
+    is_gram = unit.shape[1] >= len(unit)
+    own = unit @ unit.T if is_gram else unit.T @ unit
+    return _Kernel(own if is_gram else unit, is_gram, unit.square().sum(1), float(own.square().sum()))
+
+
+def _inner(x: _Kernel, y: _Kernel) -> float:
+    """``Σᵢⱼ Kᵢⱼ Lᵢⱼ`` of the centred kernels."""
+    if x.is_gram and y.is_gram:
+        return float(x.values.flatten() @ y.values.flatten())
+    if not x.is_gram and not y.is_gram:
+        return float((x.values.T @ y.values).square().sum())
+    gram, rows = (x.values, y.values) if x.is_gram else (y.values, x.values)
+    return float(rows.flatten() @ (gram @ rows).flatten())
+
+
+def _between(x: _Kernel, y: _Kernel) -> float:
+    return _biased(_Products(_inner(x, y), x.own, y.own))
+
+
+def _between_debiased(x: _Kernel, y: _Kernel) -> float:
+    u, v = x.lengths, y.lengths
+    lengths = _Products(float(u @ v), float(u @ u), float(v @ v))
+    traces = (float(u.sum()), float(v.sum()))
+    squared = _Products(traces[0] * traces[1], traces[0] ** 2, traces[1] ** 2)
+    return _debiased(_Products(_inner(x, y), x.own, y.own), lengths, squared, len(u))
+
+
+def _biased(products: _Products) -> float:
+    return products.cosine(0.0)
+
+
+def _debiased(products: _Products, lengths: _Products, traces: _Products, n: int) -> float:
+    """From ``Σ Kᵢⱼ Lᵢⱼ``, ``Σ Kᵢᵢ Lᵢᵢ`` and ``Σ Kᵢᵢ Σ Lᵢᵢ``, for centred kernels, whose rows add up to 0."""
+    across, x, y = (
+        whole - n / (n - 2) * diagonal + trace / ((n - 1) * (n - 2))
+        for whole, diagonal, trace in zip(_terms(products), _terms(lengths), _terms(traces), strict=True)
+    )
+    for which, left, whole in (("x", x, products.x), ("y", y, products.y)):
+        if left <= _FLOOR * whole:
+            raise NumericalFailure(
+                asked=CKA_DEBIASED.title,
+                found=f"no covariance of {which} left without the diagonal, as when all rows but one are the same",
+                do="give more rows, or look at whether the layer is almost dead",
+            )
+    return _Products(across, x, y).cosine(-1.0)
+
+
+def _terms(products: _Products) -> tuple[float, float, float]:
+    return products.across, products.x, products.y
+
+
+def _products(measure: Measure, moments: Moments) -> _Products:
+    """The inner products of both sides scaled to trace 1, for the same reason as in `_side`."""
+    check_rows(measure.title, measure.promises, moments.n, len(moments.mean_x), len(moments.mean_y))
+    for which, varies in (("x", moments.varies_x), ("y", moments.varies_y)):
+        if not bool(varies.any()):
+            raise constant(measure.title, which)
+    xx, yy = moments.xx, moments.yy
+    x, y = xx.trace(), yy.trace()
+    across = moments.xy / x.sqrt() / y.sqrt()
+    return _Products(*(float(one.square().sum()) for one in (across, xx / x, yy / y)))
+
+
+def _unsquarable(measure: Measure) -> NumericalFailure:
+    return NumericalFailure(
+        asked=measure.title,
+        found="activations too large, or too small, to be squared",
+        do="look for the first layer that returns such numbers, or divide them by a constant",
+    )
+
+
+_INVARIANCES: frozenset[Invariance] = frozenset({"orthogonal", "isotropic_scale", "translation", "permutation"})
+
+CKA = Measure(
+    name="cka",
+    title="linear CKA",
+    promises=Promises(
         range=(0.0, 1.0),
         higher_is_more_similar=True,
         symmetric=True,
         metric=False,
-        invariances=frozenset({"orthogonal", "isotropic_scale", "translation", "permutation"}),
-    )
+        invariances=_INVARIANCES,
+        least_rows=2,
+        rows_per_channel="advised",
+    ),
+    side=_side,
+    between=_between,
+    from_moments=linear_cka_from_moments,
+)
+"""`linear_cka` as an object; ``CKA.accumulator()`` streams it."""
 
-    def __init__(self) -> None:
-        self._moments = Moments()
-
-    def update(self, x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> None:
-        """Take one more batch of paired rows; errors as in `modelstitch.moments.Moments.update`."""
-        self._moments.update(x, y)
-
-    def compute(self) -> float:
-        """The similarity of all rows so far; errors as in `linear_cka_from_moments`."""
-        return linear_cka_from_moments(self._moments)
-
-
-def _gram(name: str, rows: Tensor) -> Tensor:
-    rows = rows.detach().cpu().double()
-    if not bool(torch.isfinite(rows).all()):
-        raise NumericalFailure(
-            asked="linear CKA",
-            found=f"values of {name} that are not finite",
-            do="look for the first layer that returns inf or nan",
-        )
-    mean = rows.mean(0)
-    centred = rows - mean
-    _require_varying(name, varying(mean, centred.square().sum(0), len(rows)))
-    # Unit Frobenius norm, for the same reason as the traces above.
-    centred = centred / torch.linalg.matrix_norm(centred)
-    gram: Tensor = centred @ centred.T
-    return gram
-
-
-def _from_grams(a: Tensor, b: Tensor) -> float:
-    return _within_range((a * b).sum() / (torch.linalg.matrix_norm(a) * torch.linalg.matrix_norm(b)))
-
-
-def _within_range(value: Tensor) -> float:
-    # The Cauchy-Schwarz inequality keeps the exact value in [0, 1]; only rounding leaves it, by 1e-16.
-    return float(value.clamp(0.0, 1.0))
-
-
-def _require_pairs(n: int, m: int) -> None:
-    if n != m or n < 2:
-        raise DataError(
-            asked="linear CKA",
-            found=f"{n} rows of x and {m} rows of y",
-            do="give both networks the same examples, at least two, in the same order",
-        )
-
-
-def _require_varying(name: str, varies: Tensor) -> None:
-    if not bool(varies.any()):
-        raise NumericalFailure(
-            asked="linear CKA",
-            found=f"{name} is constant: the same activations for every row",
-            do="cut elsewhere, or look at why the layer is dead",
-        )
+CKA_DEBIASED = Measure(
+    name="cka_debiased",
+    title="linear CKA, debiased",
+    promises=Promises(
+        range=(-1.0, 1.0),
+        higher_is_more_similar=True,
+        symmetric=True,
+        metric=False,
+        invariances=_INVARIANCES,
+        least_rows=4,
+        rows_per_channel="any",
+    ),
+    side=_side,
+    between=_between_debiased,
+    from_moments=debiased_cka_from_moments,
+)
+"""`debiased_cka` as an object; ``CKA_DEBIASED.accumulator()`` streams it."""
