@@ -127,8 +127,7 @@ def assert_free(record):
 
 
 def test_a_self_stitch_costs_nothing_at_every_cut(one):
-    for cut in one.captured.cuts:
-        record = self_stitch(one, cut, points(20, 0), points(30, 1))
+    for record in self_stitch(one, one.captured.cuts, points(20, 0), points(30, 1)):
         assert_free(record)
         assert (record.control, record.matching, record.status) == ("self", "none", "ok")
         assert record.cka == pytest.approx(1, abs=1e-12)
@@ -142,6 +141,6 @@ def test_canary_the_identity_law_catches_a_stitch_that_changes_a_little(one, mon
             return layer
 
     monkeypatch.setattr(controls, "Identity", Nearly)
-    record = self_stitch(one, one.captured.find("layer1"), points(20, 0), points(30, 1))
+    (record,) = self_stitch(one, [one.captured.find("layer1")], points(20, 0), points(30, 1))
     with pytest.raises(AssertionError):
         assert_free(record)

@@ -15,10 +15,10 @@ HOUSE = ROOT / "src" / "modelstitch"
 FLOORS = {
     # What every room may raise lies below them all.
     "errors": -1,
-    **dict.fromkeys(("files", "tensors", "seeding", "progress", "version"), 0),
+    **dict.fromkeys(("files", "tensors", "seeding", "progress", "memory", "version"), 0),
     **dict.fromkeys(("cut", "moments", "networks", "data", "figures"), 1),
     **dict.fromkeys(("stitches", "measures", "records"), 2),
-    **dict.fromkeys(("stitched", "pairs"), 3),
+    **dict.fromkeys(("stitched", "pairs", "comparison"), 3),
     **dict.fromkeys(("matching", "pretraining", "penalty"), 4),
     **dict.fromkeys(("stitching",), 5),
     **dict.fromkeys(("controls",), 6),

@@ -14,7 +14,17 @@ from modelstitch.matching import Direct
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
-from modelstitch.stitching import Setting, Stitching, asked, check_classes, check_identity, key_of, measure, prepare
+from modelstitch.stitching import (
+    Place,
+    Setting,
+    Stitching,
+    asked,
+    check_classes,
+    check_identity,
+    key_of,
+    measure,
+    prepare,
+)
 
 
 def points(n, seed):
@@ -175,8 +185,14 @@ def test_the_key_is_of_weights_and_not_of_names(prepared):
     assert key_of(columns([b, a])) != key_of(columns(prepared))
 
 
+def measured(stitching, *given):
+    """The record of one stitching alone."""
+    (record,) = measure([Place(Stitching.parse(stitching))], *given)
+    return record
+
+
 def test_a_record_says_what_was_asked_and_found(prepared):
-    record = measure(Stitching.parse("A@layer1 -> B@layer2"), *prepared, TRAIN, TEST, Setting(Affine(), Direct()))
+    record = measured("A@layer1 -> B@layer2", *prepared, TRAIN, TEST, Setting(Affine(), Direct()))
     assert (record.n_fit, record.n_test, record.status) == (40, 30, "ok")
     assert (record.bottom_cut, record.top_cut) == ("layer1", "layer2")
     assert 0 < record.bottom_depth < record.top_depth < 1
@@ -198,7 +214,7 @@ def test_worse_stitched_is_positive_and_back_is_negative():
         network[1].weight.data.copy_(9 * torch.eye(3))
     a, b = prepare(blind, "A", test), prepare(good, "B", test)
     worse, better = (
-        measure(Stitching(one.name, "0", two.name, place), one, two, TRAIN, test, Setting(Identity()))
+        measured(f"{one.name}@0 -> {two.name}@{place}", one, two, TRAIN, test, Setting(Identity()))
         for one, two, place in ((a, b, "0"), (b, a, "0"))
     )
     assert (worse.error_top, worse.penalty, better.penalty) == (0, 100, -100)
@@ -207,11 +223,11 @@ def test_worse_stitched_is_positive_and_back_is_negative():
 
 def test_a_numerical_failure_is_a_record_without_a_value(prepared):
     constant = dataclasses.replace(TRAIN, inputs=torch.ones_like(TRAIN.inputs))
-    record = measure(Stitching.parse("A@layer1 -> B@layer1"), *prepared, constant, TEST, SETTING)
+    record = measured("A@layer1 -> B@layer1", *prepared, constant, TEST, SETTING)
     assert (record.status, record.penalty, record.residual) == ("failed", None, None)
     assert "constant target" in record.reason
 
 
 def test_any_other_error_is_the_caller_s(prepared):
     with pytest.raises(ShapeMismatch, match="5 channels below and 4 above"):
-        measure(Stitching.parse("A@layer1 -> B@layer2"), *prepared, TRAIN, TEST, Setting(Orthogonal(), Direct()))
+        measured("A@layer1 -> B@layer2", *prepared, TRAIN, TEST, Setting(Orthogonal(), Direct()))

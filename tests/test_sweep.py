@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import importlib
 import json
 from collections import Counter
 
@@ -12,26 +13,24 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import modelstitch.controls
 import modelstitch.stitching.measured
-import modelstitch.sweep
-from modelstitch.cut import capture
+from modelstitch.comparison import compare_all
 from modelstitch.cut.place import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import (
-    ClassMismatch,
-    CutNotFound,
     DataError,
-    NetworkNotFound,
-    NotationError,
     ShapeMismatch,
 )
-from modelstitch.matching import Direct, TaskLoss, fit
+from modelstitch.matching import Direct, TaskLoss
 from modelstitch.networks import build, weights_fingerprint
+from modelstitch.pairs import matching_cuts
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.records import RecordFile
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
-from modelstitch.sweep import compare, matching_cuts, stitch, stitch_all
+from modelstitch.stitching import prepare
+from modelstitch.sweep import groups, stitch, stitch_all
 
+matching_fit = importlib.import_module("modelstitch.matching.fit")
 BY = TaskLoss(batch_size=16)
 
 
@@ -119,7 +118,7 @@ def test_the_same_call_gives_the_same_records_and_touches_nothing(networks, reco
     weights = [weights_fingerprint(network) for network in copies]
     # Train mode is the caller's affair: networks are stitched as they behave in eval mode, and get their mode back.
     assert_same_records(stitch_all(*copies, TRAIN, TEST, by=BY), records)
-    compare(*copies, TEST)
+    compare_all(*copies, TEST)
     assert torch.equal(torch.get_rng_state(), stream)
     assert weights == [weights_fingerprint(network) for network in copies]
     assert all(module.training for network in copies for module in network.modules())
@@ -133,14 +132,14 @@ def test_another_order_of_the_networks_gives_the_same_stitchings(networks, recor
 
 
 def test_canary_same_answer_catches_a_seed_that_depends_on_the_order(networks, records, monkeypatch):
-    wrong, calls = modelstitch.sweep.measure, []
+    module = modelstitch.stitching.measured
+    right, calls = module.fit_all, []
 
     def ordered(*given, **options):
         calls.append(None)
-        *rest, setting = given
-        return wrong(*rest, dataclasses.replace(setting, seed=len(calls)), **options)
+        return right(*given, **{**options, "seed": len(calls)})
 
-    monkeypatch.setattr(modelstitch.sweep, "measure", ordered)
+    monkeypatch.setattr(module, "fit_all", ordered)
     with pytest.raises(AssertionError):
         assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, with_controls=False), records[:4])
 
@@ -177,17 +176,17 @@ def test_killed_and_resumed_is_uninterrupted(networks, records, tmp_path):
 @pytest.mark.parametrize("widths", [(5,), (5, 4, 4)])
 def test_each_bottom_runs_once_over_each_split_whatever_the_number_of_cuts(monkeypatch, widths):
     passes = Counter()
-    for module, name in ((modelstitch.sweep, "sweep"), (modelstitch.stitching.measured, "one")):
-        right = module.paired_moments
+    for module, name in ((groups, "sweep"), (modelstitch.stitching.measured, "one"), (matching_fit, "fit")):
+        right = module.moments_or_failures
 
-        def counted(*given, name=name, right=right, **options):
-            passes[name] += 1
-            return right(*given, **options)
+        def counted(a, b, pairs, *given, name=name, right=right, **options):
+            passes[name] += bool(pairs)
+            return right(a, b, pairs, *given, **options)
 
-        monkeypatch.setattr(module, "paired_moments", counted)
+        monkeypatch.setattr(module, "moments_or_failures", counted)
     found = stitch_all(mlp(0, widths), mlp(1, widths), TRAIN, TEST, by=Direct(), with_controls=False)
     assert len(found) == 2 * len(widths)
-    assert passes == {"sweep": 2}
+    assert +passes == {"sweep": 2}
 
 
 # Splits
@@ -206,18 +205,18 @@ def test_the_test_set_does_not_reach_the_stitch(networks):
 
 def test_canary_the_split_law_catches_statistics_of_the_test_set(networks, monkeypatch):
     module = modelstitch.stitching.measured
-    right = module.fit
+    right = module.fit_all
 
-    def leaking(family, bottom, top, train, **options):
-        pair = [(bottom.cut, top.cut)]
-        (moments,) = module.paired_moments(bottom.capture, top.capture, pair, leaking.test)
-        return right(family, bottom, top, train, **{**options, "moments": moments})
+    def leaking(family, halves, train, **options):
+        ((bottom, top),) = halves
+        moments = module.moments_or_failures(bottom.capture, top.capture, [(bottom.cut, top.cut)], leaking.test)
+        return right(family, halves, train, **{**options, "moments": moments})
 
     def run(test):
         leaking.test = test
         return stitch("A@layer1 -> B@layer1", networks, TRAIN, test, by=BY)
 
-    monkeypatch.setattr(module, "fit", leaking)
+    monkeypatch.setattr(module, "fit_all", leaking)
     with pytest.raises(AssertionError):
         assert_never_sees_the_test(run)
 
@@ -325,7 +324,7 @@ def real(fmnist_small):
     options = {"resnet18": {"width": 4}, "myrtle": {"width": 2}}
     nets = {name: build(name, seed=0, channels=1, **o).eval() for name, o in options.items()}
     nets["mlp"] = build("mlp", seed=0, widths=(8, 6), inputs=784).eval()
-    return {name: modelstitch.sweep.prepare(net, name, fmnist_small.test.first(200)) for name, net in nets.items()}
+    return {name: prepare(net, name, fmnist_small.test.first(200)) for name, net in nets.items()}
 
 
 def test_a_resnet_and_a_myrtle_meet_where_their_maps_are_as_wide(real):
@@ -341,8 +340,8 @@ def test_a_resnet_and_a_myrtle_meet_where_their_maps_are_as_wide(real):
 @pytest.mark.parametrize("name", ["resnet18", "myrtle", "mlp"])
 def test_self_stitching_is_exact_at_every_cut_of_real_networks(real, fmnist_small, name):
     one, test = real[name], fmnist_small.test.first(200)
-    for place in one.captured.cuts:
-        record = modelstitch.controls.self_stitch(one, place, fmnist_small.train.first(20), test)
+    records = modelstitch.controls.self_stitch(one, one.captured.cuts, fmnist_small.train.first(20), test)
+    for place, record in zip(one.captured.cuts, records, strict=True):
         assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0), place
         assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0), place
         assert record.agreement_top == 1
@@ -357,64 +356,3 @@ def test_networks_that_never_meet_are_refused(networks):
 def test_networks_of_different_widths_meet_by_an_affine_map(networks):
     found = stitch_all(networks["A"], mlp(2, widths=(7, 3)), TRAIN, TEST, by=BY, with_controls=False)
     assert [record.status for record in found] == ["ok"] * 4
-
-
-# Comparing
-
-
-def test_compare_agrees_with_the_records(networks, records):
-    found = compare(*networks.values(), TEST)
-    assert [(x.name, y.name) for x, y, _ in found] == [("layer1", "layer1"), ("layer2", "layer2")]
-    assert [similarity for _, _, similarity in found] == [record.cka for record in records[:2]]
-
-
-def test_a_network_beside_itself_is_the_same_though_the_loader_shuffles(networks):
-    loader = DataLoader(TensorDataset(TEST.inputs, TEST.labels), batch_size=7, shuffle=True)
-    twin = copy.deepcopy(networks["A"])
-    assert [similarity for _, _, similarity in compare(networks["A"], twin, loader)] == pytest.approx([1, 1], abs=1e-12)
-
-
-# What is refused
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "message"),
-    [
-        ("A@layer1", NotationError, "0 arrows and 1 cuts"),
-        ("A@layer1 -> C@layer1", NetworkNotFound, "no network 'C', but A, B"),
-        ("A@layer1 -> B@layer7", CutNotFound, "did you mean 'layer"),
-    ],
-)
-def test_a_stitching_that_cannot_be_is_refused_by_name(networks, text, error, message):
-    with pytest.raises(error, match=message):
-        stitch(text, networks, TRAIN, TEST)
-
-
-def test_names_may_hold_what_the_notation_uses(networks):
-    odd = {"runs@home/a": networks["A"], "B": networks["B"]}
-    found = stitch("runs@home/a@layer1 -> B@layer1", odd, TRAIN, TEST, by=BY)
-    assert (found.bottom_network, found.bottom_cut) == ("runs@home/a", "layer1")
-
-
-def test_classes_must_agree(networks):
-    four = mlp(3, classes=4)
-    with pytest.raises(
-        ClassMismatch, match=r"which has 3 classes\nfound: they answer A with 3 scores, B with 4 scores"
-    ):
-        stitch_all(networks["A"], four, TRAIN, TEST)
-    with pytest.raises(ClassMismatch, match="they answer A with 4 scores an example"):
-        stitch("A@layer1 -> A@layer1", {"A": four}, TRAIN, TEST)
-
-
-def test_data_of_another_shape_is_refused(networks):
-    wide = [dataclasses.replace(s, inputs=torch.cat([s.inputs, s.inputs], 1)) for s in (TRAIN, TEST)]
-    with pytest.raises(ShapeMismatch, match=r"to run Sequential on an example of shape \(2, 12\)"):
-        stitch_all(*networks.values(), *wide)
-
-
-def test_cut_at_the_input_it_is_b_and_at_the_output_a(networks):
-    given = [capture(network, TEST.example) for network in networks.values()]
-    for place, expected in (("input", networks["B"]), ("output", networks["A"])):
-        found = fit(Identity(), given[0].bottom(place), given[1].top(place), TRAIN)
-        with torch.no_grad():
-            assert torch.equal(found.stitched(TEST.inputs), expected(TEST.inputs))

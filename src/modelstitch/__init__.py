@@ -17,13 +17,14 @@ from typing import Any
 from modelstitch.version import VERSION
 
 _ROOM_OF = {
+    "modelstitch.comparison": ("Comparison", "calibrate", "compare_all"),
     "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),
     "modelstitch.controls": ("untrained",),
     "modelstitch.data": ("Samples", "Split", "as_samples", "load"),
     "modelstitch.errors": ("StitchError",),
     "modelstitch.figures": ("save_figure",),
     "modelstitch.matching": ("Direct", "Fit", "TaskLoss", "fit"),
-    "modelstitch.measures": ("LinearCKA", "linear_cka"),
+    "modelstitch.measures": ("MEASURES", "permutation_null"),
     "modelstitch.networks": ("build", "load_network"),
     "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalty"),
     "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
@@ -31,7 +32,7 @@ _ROOM_OF = {
     "modelstitch.stitched": ("Stitched",),
     "modelstitch.stitches": ("Affine", "BNAffineBN", "Identity", "Orthogonal", "Permutation"),
     "modelstitch.stitching": ("Stitching",),
-    "modelstitch.sweep": ("compare", "stitch", "stitch_all"),
+    "modelstitch.sweep": ("stitch", "stitch_all"),
     "modelstitch.tensors": ("rows",),
 }
 _HOME = {name: room for room, names in _ROOM_OF.items() for name in names}

@@ -8,39 +8,43 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from modelstitch.cut import Cut
 from modelstitch.data import Samples
-from modelstitch.moments import Moments
+from modelstitch.matching import paired_moments
 from modelstitch.records import Record
 from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Identity
-from modelstitch.stitching import Prepared, Setting, Stitching, measure
+from modelstitch.stitching import Place, Prepared, Setting, Stitching, measure
 
 
 def self_stitch(
-    one: Prepared, cut: Cut, train: Samples, test: Samples, seed: int = 0, test_moments: Moments | None = None
-) -> Record:
+    one: Prepared,
+    cuts: Sequence[Cut],
+    train: Samples,
+    test: Samples,
+    seed: int = 0,
+) -> list[Record]:
     """A network's own bottom, the identity, and its own top.
 
     Args:
         one: the network.
-        cut: where.
+        cuts: where.
         train: named in the record; nothing is fitted.
         test: to measure on.
         seed: of the interval.
-        test_moments: of the rows at the cut beside themselves over ``test``, where known.
 
     Returns:
-        A record whose penalty is exactly 0.
+        A record for each cut, whose penalty is exactly 0.
     """
-    stitching = Stitching(one.name, cut.name, one.name, cut.name)
-    return measure(
-        stitching, one, one, train, test, Setting(Identity(), seed=seed), control="self", test_moments=test_moments
-    )
+    moments = paired_moments(one.captured, one.captured, [(cut, cut) for cut in cuts], test, device=one.device)
+    stitchings = [Stitching(one.name, cut.name, one.name, cut.name) for cut in cuts]
+    places = [Place(where, test_moments=sums) for where, sums in zip(stitchings, moments, strict=True)]
+    return measure(places, one, one, train, test, Setting(Identity(), seed=seed), control="self")
 
 
 def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:

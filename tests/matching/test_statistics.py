@@ -1,5 +1,6 @@
 """Paired moments of activations: the global law, pairing by example, one pass a network."""
 
+import dataclasses
 import itertools
 from collections import Counter, OrderedDict
 
@@ -86,10 +87,11 @@ class BatchCentred(Moments):
     """Wrong: forgets that the means of the batches differ."""
 
     def _add(self, part):
-        before = self._sum
+        before = self._sums
         super()._add(part)
         if before is not None:
-            object.__setattr__(self._sum, "xy", before.xy + part.xy)
+            scatter = before.across.scatter + part.across.scatter
+            self._sums = self._sums._replace(across=dataclasses.replace(self._sums.across, scatter=scatter))
 
 
 class LosesTheLast(Moments):

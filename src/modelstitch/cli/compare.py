@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, Json, Network
+from modelstitch.cli.options import Data, DataFolder, Device, Json, Seed
+from modelstitch.errors import SettingError
+
+_NETWORKS = "Two networks, for every cut against every cut; or two cuts: 'A@layer2.1' 'B@layer3.0'."
+_MEASURE = "Names with commas between: cka, cka_debiased, cka_minibatch, cca, procrustes, rsa, …"
+_LAYOUT = "What a row is: flatten (an example), pool (an example, averaged over positions) or position."
 
 
 def compare(
-    a: Network,
-    b: Network,
+    a: Annotated[str, typer.Argument(help=_NETWORKS)],
+    b: Annotated[str, typer.Argument(help="The second network or cut.")],
+    measure: Annotated[str, typer.Option(help=_MEASURE)] = "cka_minibatch",
+    layout: Annotated[str, typer.Option(help=_LAYOUT)] = "flatten",
     data: Data = None,
     data_folder: DataFolder = None,
+    sample: Annotated[int, typer.Option(help="Examples kept for measures that need all at once.")] = 2000,
+    null: Annotated[int | None, typer.Option(help="Two cuts: shuffle the pairing N times for comparison.")] = None,
+    seed: Seed = 0,
     device: Device = None,
+    every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
+    figure: Annotated[list[Path] | None, typer.Option(help="A heat-map: .png, .svg, .pdf or .html.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Linear CKA of two networks at every pair of matching cuts, on the test examples."""
-    from modelstitch.sweep import compare as compare_cuts
+    """Compare the activations of two networks on the test examples: CKA, Procrustes, CCA, neighbours and others."""
+    from modelstitch.comparison import calibrate, compare_all
 
-    place = inputs.device_of(device)
-    first, second = inputs.networks_of([a, b])
-    test = inputs.split_of(data, data_folder, networks=[first, second]).test
-    names = (first.name, second.name)
-    show.compared(
-        compare_cuts(first.network, second.network, test, names=names, device=place),
-        names,
-        test.name,
-        len(test),
-        as_json,
-    )
+    figures, places = inputs.figures_of(figure or []), inputs.places_of(a, b)
+    cuts = [cut for _, cut in places if cut]
+    _check(cuts, null, every, figures)
+    loaded = inputs.networks_of([network for network, _ in places])
+    first, second = (one.network for one in loaded)
+    test = inputs.split_of(data, data_folder, networks=loaded).test
+    measures = [name.strip() for name in measure.split(",")]
+    asked: dict[str, Any] = {
+        "measures": measures,
+        "layout": layout,
+        "sample": sample,
+        "device": inputs.device_of(device),
+    }
+    if null is not None:
+        show.nulls(calibrate(first, second, (cuts[0], cuts[1]), test, permutations=null, seed=seed, **asked), as_json)
+        return
+    names, at = (loaded[0].name, loaded[1].name), (cuts[:1], cuts[1:]) if cuts else None
+    found = compare_all(first, second, test, cuts=at, every=every, names=names, **asked)
+    show.compared(found, as_json)
+    show.drawn(found, figures)
+
+
+def _check(cuts: list[str], null: int | None, every: bool, figures: Sequence[Path]) -> None:
+    if cuts and every:
+        raise SettingError("--all with two cuts", "one cut on each side", "leave --all out")
+    if null is not None and not cuts:
+        do = "name two cuts, as in modelstitch compare 'A@layer2.1' 'B@layer2.1' --null 100; or leave --null out"
+        raise SettingError(f"--null {null} for every pair of cuts", "a calibration of one pair", do)
+    if null is not None and figures:
+        raise SettingError("--figure with --null", "one pair of cuts, and no map to draw", "leave --figure out")

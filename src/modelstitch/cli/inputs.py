@@ -92,6 +92,22 @@ def networks_of(references: Sequence[str]) -> list[LoadedNetwork]:
     return found
 
 
+def places_of(a: str, b: str) -> list[tuple[str, str]]:
+    """Each network's reference and its cut; no cuts where whole networks were named.
+
+    Raises:
+        SettingError: one names a cut and the other does not.
+    """
+    places = []
+    for text in (a, b):
+        network, mark, cut = text.rpartition("@")
+        places.append((network, cut) if mark and network and cut else (text, ""))
+    if bool(places[0][1]) != bool(places[1][1]):
+        found, do = "one network and one cut", "name two networks, or two cuts: 'A@layer2.1' 'B@layer3.0'"
+        raise SettingError(f"to compare {a} and {b}", found, do)
+    return places
+
+
 def family_of(name: str, kernel: int | None) -> Family:
     """The family of that name.
 

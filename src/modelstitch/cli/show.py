@@ -17,8 +17,10 @@ from rich.table import Table
 from modelstitch.cli.endings import FAILED
 
 if TYPE_CHECKING:
+    from modelstitch.comparison import Comparison
     from modelstitch.cut import Cut
     from modelstitch.doctor import Check
+    from modelstitch.measures import Null
     from modelstitch.records import Record, Records
 
 _READING = """\
@@ -57,17 +59,51 @@ def cuts(found: Iterable[Cut], as_json: bool) -> None:
     typer.echo("depth: share of the conv and linear layers below the cut; cost: share of the operations.")
 
 
-def compared(found: Iterable[tuple[Cut, Cut, float]], names: tuple[str, str], data: str, n: int, as_json: bool) -> None:
-    """Linear CKA at pairs of cuts."""
+def compared(found: Comparison, as_json: bool) -> None:
+    """A table for each measure: cuts of the first network down, of the second across."""
     if as_json:
-        for a, b, cka in found:
-            _json_line({names[0]: a.name, names[1]: b.name, "cka": cka, "data": data, "n": n, "rows": "positions"})
+        for one in found:
+            _json_line(dataclasses.asdict(one))
         return
-    table = _table(names[0], names[1], "linear CKA", left=2)
-    for a, b, cka in found:
-        table.add_row(a.name, b.name, f"{cka:.3f}")
+    for measure in found.measures:
+        values = found.table(measure)
+        table = _table(f"{measure}: {values.index.name} ↓ {values.columns.name} →", *values.columns, left=1)
+        for cut, row in values.iterrows():
+            table.add_row(str(cut), *("–" if value != value else f"{value:.3f}" for value in row))
+        _print(table)
+        n = next(one.n for one in found if one.measure == measure)
+        typer.echo(f"{_kind_of(measure)}; {n:,} examples of {found[0].data}, layout {found[0].layout}.\n")
+    for note in dict.fromkeys(one.note for one in found if one.note):
+        talk(note)
+
+
+def _kind_of(measure: str) -> str:
+    from modelstitch.measures import MEASURES
+
+    promises = MEASURES[measure].promises
+    low, high = (f"{bound:.3g}" for bound in promises.range)
+    kind = "similarity: more is more alike" if promises.higher_is_more_similar else "distance: less is more alike"
+    return f"{MEASURES[measure].title}, from {low} to {high}, a {kind}"
+
+
+def nulls(found: Sequence[Null], as_json: bool) -> None:
+    """Measures at one pair of cuts beside what chance gives."""
+    if as_json:
+        for one in found:
+            _json_line(dataclasses.asdict(one))
+        return
+    table = _table("measure", "value", "by chance, median", "[5 %, 95 %]", "p", left=1)
+    for one in found:
+        span = f"[{one.low:.3f}, {one.high:.3f}]"
+        table.add_row(one.measure, f"{one.value:.3f}", f"{one.median:.3f}", span, f"{one.p:.3f}")
     _print(table)
-    typer.echo(f"{n:,} test examples of {data}; a row is one position of one example, a column one channel.")
+    typer.echo(f"by chance: with the pairing of the {found[0].n:,} rows shuffled {found[0].permutations} times.")
+
+
+def drawn(found: Comparison, paths: Sequence[Path]) -> None:
+    """Draw the comparison and write the figure to each path."""
+    if paths:
+        _save(found.plot(), paths)
 
 
 def checks(found: Sequence[Check], as_json: bool) -> None:
@@ -112,9 +148,14 @@ def figures(found: Records, paths: Sequence[Path]) -> None:
     """Draw the records and write the figure to each path."""
     if not paths:
         return
-    from modelstitch.figures import penalty_curves, save_figure
+    from modelstitch.figures import penalty_curves
 
-    chart = penalty_curves(found.to_pandas())
+    _save(penalty_curves(found.to_pandas()), paths)
+
+
+def _save(chart: Any, paths: Sequence[Path]) -> None:
+    from modelstitch.figures import save_figure
+
     for path in paths:
         save_figure(chart, path)
         talk(f"written: {path}")

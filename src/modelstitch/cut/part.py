@@ -22,7 +22,10 @@ class Part(nn.Module):
     Attributes:
         capture: the captured network it is a half of.
         cut: where.
+        own_statistics: whether its batch norms keep statistics of their own.
     """
+
+    own_statistics = False
 
     def __init__(self, capture: Capture, cut: Cut, run: nn.Module, finish: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -40,7 +43,9 @@ class Part(nn.Module):
         In train mode they use the batch's statistics and update their clones, as in the original paper's code; in eval
         mode they use the clones. The network's own statistics never move.
         """
-        return type(self)(self.capture, self.cut, self.capture.switching(self.run), self._finish)
+        own = type(self)(self.capture, self.cut, self.capture.switching(self.run), self._finish)
+        own.own_statistics = True
+        return own
 
     def extra_repr(self) -> str:
         """The cut, in ``repr``."""
@@ -49,6 +54,26 @@ class Part(nn.Module):
 
 class Bottom(Part):
     """The layers up to a cut: inputs to activations."""
+
+
+def shared_bottoms(halves: Sequence[Bottom]) -> Callable[[Tensor], list[Tensor]]:
+    """One run for many bottoms of one captured network: from a batch to the activation of each, in their order.
+
+    Bottoms whose batch norms keep statistics of their own are run one by one.
+
+    Args:
+        halves: taken from one capture, at any cuts, the same one twice too.
+    """
+    if any(half.own_statistics for half in halves):
+        return lambda inputs: [half(inputs) for half in halves]
+    cuts = list(dict.fromkeys(half.cut for half in halves))
+    run = halves[0].capture.bottoms(cuts)
+
+    def activations(inputs: Tensor) -> list[Tensor]:
+        found = dict(zip(cuts, run(inputs), strict=True))
+        return [found[half.cut] for half in halves]
+
+    return activations
 
 
 class Top(Part):

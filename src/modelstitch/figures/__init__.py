@@ -2,5 +2,6 @@
 
 from modelstitch.figures.curves import penalty_curves
 from modelstitch.figures.files import check_ending, save_figure
+from modelstitch.figures.heatmap import Panel, heatmaps
 
-__all__ = ["check_ending", "penalty_curves", "save_figure"]
+__all__ = ["Panel", "check_ending", "heatmaps", "penalty_curves", "save_figure"]

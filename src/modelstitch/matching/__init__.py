@@ -1,12 +1,21 @@
 """Matching: how the stitch is chosen from its family.
 
-``closed_form`` solves for it directly from streamed moments, ``gradient`` follows the task loss downhill, ``fit`` is
-the call that does either; ``statistics`` streams the moments that the first needs.
+``how`` holds the settings; ``closed_form`` solves for the stitch directly from streamed moments, which ``statistics``
+gathers; ``engine`` follows the task loss of many stitches downhill at once; ``fit`` and ``fit_all`` are the calls.
 """
 
 from modelstitch.matching.closed_form import Solution, assignment, least_squares, procrustes, ridge
-from modelstitch.matching.fit import BATCH_NORM_MODES, STARTS, BatchNorm, Direct, Fit, Matching, TaskLoss, fit
-from modelstitch.matching.statistics import paired_moments
+from modelstitch.matching.fit import Fit, fit, fit_all
+from modelstitch.matching.how import (
+    BATCH_NORM_MODES,
+    STARTS,
+    BatchNorm,
+    Direct,
+    Matching,
+    TaskLoss,
+    starts_in_closed_form,
+)
+from modelstitch.matching.statistics import moments_or_failures, paired_moments
 
 __all__ = [
     "BATCH_NORM_MODES",
@@ -19,8 +28,11 @@ __all__ = [
     "TaskLoss",
     "assignment",
     "fit",
+    "fit_all",
     "least_squares",
+    "moments_or_failures",
     "paired_moments",
     "procrustes",
     "ridge",
+    "starts_in_closed_form",
 ]

@@ -9,73 +9,24 @@ Batch-norm modes, for networks that have batch norms:
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, get_args
 
 import torch
 
 from modelstitch.cut import Bottom, Top
 from modelstitch.data import Samples, as_samples
-from modelstitch.errors import SettingError, ShapeMismatch
+from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.matching import closed_form
-from modelstitch.matching.gradient import descend, reestimate
-from modelstitch.matching.statistics import paired_moments
+from modelstitch.matching.engine import Descent, descend, reestimate
+from modelstitch.matching.how import BATCH_NORM_MODES, BatchNorm, Direct, Matching, TaskLoss, starts_in_closed_form
+from modelstitch.matching.statistics import moments_or_failures
 from modelstitch.moments import Moments
 from modelstitch.seeding import seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family, Stitch
-
-BatchNorm = Literal["frozen", "batch"]
-Start = Literal["least_squares", "identity", "random"]
-BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNorm)
-STARTS: tuple[str, ...] = get_args(Start)
-
-
-@dataclass(frozen=True)
-class Direct:
-    """Match the top's own activations in closed form: least squares, Procrustes or assignment, as the family asks.
-
-    Args:
-        ridge: strength of the penalty on an affine map, without unit; 0 is plain least squares.
-    """
-
-    ridge: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.ridge < math.inf:
-            raise SettingError(f"direct matching with ridge={self.ridge}", "no such strength", "choose 0 or more")
-
-
-@dataclass(frozen=True)
-class TaskLoss:
-    """Minimise the stitched network's cross-entropy on the train set: Adam, cosine to zero.
-
-    Args:
-        epochs: passes over the train set. From a least-squares start one or two do; from a random start, tens.
-        learning_rate: at the beginning.
-        batch_size: examples a step.
-        start: ``least_squares`` (the family's closed form), ``identity``, or ``random``.
-    """
-
-    epochs: int = 1
-    learning_rate: float = 1e-3
-    batch_size: int = 128
-    start: Start = "least_squares"
-
-    def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 2), ("learning_rate", 0)):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= low):
-                raise SettingError(f"task loss with {name}={value}", "no such matching", f"choose {low} or more")
-        if self.start not in get_args(Start):
-            known = ", ".join(get_args(Start))
-            raise SettingError(f"task loss with start={self.start!r}", "no such start", f"choose one of {known}")
-
-
-Matching = Direct | TaskLoss
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,27 +84,139 @@ def fit(
         SettingError: the matching cannot fit the family, or no such batch-norm mode.
         NumericalFailure: a constant target, or a loss that is not finite.
     """
+    (found,) = fit_all(family, [(bottom, top)], train, by=by, batch_norm=batch_norm, seed=seed, moments=[moments])
+    if isinstance(found, NumericalFailure):
+        raise found
+    return found
+
+
+def fit_all(
+    family: Family,
+    halves: Sequence[tuple[Bottom, Top]],
+    train: object,
+    *,
+    by: Matching | None = None,
+    batch_norm: BatchNorm = "frozen",
+    seed: int = 0,
+    moments: Sequence[Moments | NumericalFailure | None] | None = None,
+) -> list[Fit | NumericalFailure]:
+    """Choose many stitches at once: what `fit` gives for each alone, with one run of the bottom network for all.
+
+    Args:
+        family: the set S.
+        halves: bottoms of one captured network, each with the top of another (or the same) to join it to.
+        train: as in `fit`.
+        by: as in `fit`.
+        batch_norm: as in `fit`.
+        seed: as in `fit`; the same for all.
+        moments: of the rows at each pair of cuts over ``train``, where they are known already.
+
+    Returns:
+        For each what was found, or why there is nothing; a failure stops no other.
+
+    Raises:
+        ShapeMismatch: the family cannot map a cut onto its other.
+        SettingError: the matching cannot fit the family, or no such batch-norm mode.
+    """
     by = TaskLoss() if by is None else by
     examples = as_samples(train)
     _check(family, by, batch_norm)
     begun = time.perf_counter()
+    # A half at an end point may hold no weights; another does.
+    tensors = chain.from_iterable(half.buffers() for pair in halves for half in pair)
+    device = str(next(tensors, torch.zeros(0)).device)
+    # Built before anything runs: a family that cannot map two cuts says so at once.
+    stitches = [_build(family, *pair, seed) for pair in halves]
+    known = _moments(family, halves, examples, by, moments, device)
+    begins = [
+        _begin(family, stitch, *pair, by, batch_norm, sums, device)
+        for stitch, pair, sums in zip(stitches, halves, known, strict=True)
+    ]
+    curves = _follow(
+        family, [one.stitched for one in begins if isinstance(one, _Begin)], examples, by, batch_norm, seed, device
+    )
+    seconds = (time.perf_counter() - begun) / len(begins)
+    found: list[Fit | NumericalFailure] = []
+    for one in begins:
+        if isinstance(one, NumericalFailure):
+            found.append(one)
+            continue
+        curve = next(curves)
+        if isinstance(curve, NumericalFailure):
+            found.append(curve)
+        else:
+            found.append(Fit(one.stitched.eval().requires_grad_(False), one.residual, curve, seconds))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Begin:
+    """A stitched network where its matching begins (or, direct, ends)."""
+
+    stitched: Stitched
+    residual: float | None
+
+
+def _build(family: Family, bottom: Bottom, top: Top, seed: int) -> Stitch:
     with seeded("stitch", seed):
-        stitch = family.build(bottom.cut, top.cut)
-    # A half at an end point may hold no weights; the other one does.
-    device = str(next(chain(bottom.buffers(), top.buffers()), torch.zeros(0)).device)
-    residual = _start(family, stitch, bottom, top, examples, by, moments, device)
+        return family.build(bottom.cut, top.cut)
+
+
+def _begin(
+    family: Family,
+    stitch: Stitch,
+    bottom: Bottom,
+    top: Top,
+    by: Matching,
+    batch_norm: BatchNorm,
+    moments: Moments | NumericalFailure | None,
+    device: str,
+) -> _Begin | NumericalFailure:
+    try:
+        residual = _start(family, stitch, bottom, top, by, moments)
+    except NumericalFailure as failure:
+        return failure
     stitch.to(device)
     if batch_norm == "batch":
         bottom, top = bottom.with_batch_statistics(), top.with_batch_statistics()
-    stitched = Stitched(bottom, stitch, top)
-    curve: tuple[float, ...] = ()
-    if isinstance(by, TaskLoss) and family.trainable:
-        curve = descend(
-            stitched, examples, by.epochs, by.learning_rate, by.batch_size, seed, batch_norm == "batch", device
-        )
-    elif batch_norm == "batch":
-        reestimate(stitched, examples, seed, device)
-    return Fit(stitched.eval().requires_grad_(False), residual, curve, time.perf_counter() - begun)
+    return _Begin(Stitched(bottom, stitch, top), residual)
+
+
+def _follow(
+    family: Family,
+    stitched: Sequence[Stitched],
+    train: Samples,
+    by: Matching,
+    batch_norm: BatchNorm,
+    seed: int,
+    device: str,
+) -> Iterator[tuple[float, ...] | NumericalFailure]:
+    """Go downhill from where the stitches begin, where the matching asks for it and the family can."""
+    if stitched and isinstance(by, TaskLoss) and family.trainable:
+        how = Descent(by.epochs, by.learning_rate, by.batch_size, by.patience)
+        return iter(descend(stitched, train, how, seed, batch_norm == "batch", device))
+    if batch_norm == "batch":
+        for one in stitched:
+            reestimate(one, train, seed, device)
+    return iter([()] * len(stitched))
+
+
+def _moments(
+    family: Family,
+    halves: Sequence[tuple[Bottom, Top]],
+    train: Samples,
+    by: Matching,
+    known: Sequence[Moments | NumericalFailure | None] | None,
+    device: str,
+) -> Sequence[Moments | NumericalFailure | None]:
+    """What the closed form needs, from one pass for all pairs; those already known are taken as they are."""
+    known = known or [None] * len(halves)
+    if family.closed_form == "none" or not starts_in_closed_form(by) or None not in known:
+        return known
+    missing = [(bottom.cut, top.cut) for (bottom, top), one in zip(halves, known, strict=True) if one is None]
+    bottom, top = halves[0]
+    found = iter(moments_or_failures(bottom.capture, top.capture, missing, train, device=device))
+    return [next(found) if one is None else one for one in known]
 
 
 def _check(family: Family, by: Matching, batch_norm: str) -> None:
@@ -166,25 +229,18 @@ def _check(family: Family, by: Matching, batch_norm: str) -> None:
 
 
 def _start(
-    family: Family,
-    stitch: Stitch,
-    bottom: Bottom,
-    top: Top,
-    train: Samples,
-    by: Matching,
-    moments: Moments | None,
-    device: str,
+    family: Family, stitch: Stitch, bottom: Bottom, top: Top, by: Matching, moments: Moments | NumericalFailure | None
 ) -> float | None:
     """Put the stitch where the matching begins (or, direct, ends); give the closed form's residual."""
-    start = "least_squares" if isinstance(by, Direct) else by.start
-    if family.closed_form == "none" or start == "random":
+    if family.closed_form == "none":
         return None
-    if start == "identity":
-        _start_at_identity(stitch, bottom, top)
+    if not starts_in_closed_form(by):
+        if isinstance(by, TaskLoss) and by.start == "identity":
+            _start_at_identity(stitch, bottom, top)
         return None
-    if moments is None:
-        pair = (bottom.cut, top.cut)
-        (moments,) = paired_moments(bottom.capture, top.capture, [pair], train, device=device)
+    if isinstance(moments, NumericalFailure):
+        raise moments
+    assert moments is not None
     solution = _solve(family, by, moments)
     stitch.assign(solution.weight, solution.bias, moments.mean_x, moments.xx / moments.n)
     return solution.residual

@@ -9,6 +9,7 @@ import torch
 
 from modelstitch.cut import Capture, Cut
 from modelstitch.data import Samples
+from modelstitch.errors import NumericalFailure
 from modelstitch.moments import Moments
 from modelstitch.progress import track
 from modelstitch.tensors import rows
@@ -34,6 +35,9 @@ def paired_moments(
 
     Returns:
         One `Moments` a pair, in their order.
+
+    Raises:
+        NumericalFailure: an activation is not finite, or too large to be squared.
     """
     if not pairs:
         return []
@@ -46,3 +50,26 @@ def paired_moments(
             for sums, (cut, _), x, y in zip(moments, pairs, bottom_a(inputs), bottom_b(inputs), strict=True):
                 sums.update(rows(x, cut.kind), rows(y, cut.kind))
     return moments
+
+
+def moments_or_failures(
+    a: Capture, b: Capture, pairs: Sequence[Pair], samples: Samples, *, device: str = "cpu"
+) -> list[Moments | NumericalFailure]:
+    """As `paired_moments`, but a pair whose activations have no moments does not cost the others theirs.
+
+    Args:
+        a: as in `paired_moments`.
+        b: as in `paired_moments`.
+        pairs: as in `paired_moments`.
+        samples: as in `paired_moments`.
+        device: as in `paired_moments`.
+
+    Returns:
+        For each pair its moments, or why it has none.
+    """
+    try:
+        return [*paired_moments(a, b, pairs, samples, device=device)]
+    except NumericalFailure as failure:
+        if len(pairs) == 1:
+            return [failure]
+    return [one for pair in pairs for one in moments_or_failures(a, b, [pair], samples, device=device)]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from torch._C import _LinAlgError as LinAlgError
 
-from modelstitch.errors import DataError, NumericalFailure, SettingError, TooFewRows
+from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch, TooFewRows
 from modelstitch.measures.promises import Promises
 from modelstitch.moments import Moments, varying
 
 
+@runtime_checkable
 class Accumulator(Protocol):
     """Takes paired rows in batches; its value is that of all rows at once, however they were split."""
 
@@ -60,6 +62,20 @@ class Measure:
         x, y = paired(self.title, self.promises, x, y)
         return self.between(self.side(x), self.side(y))
 
+    def one_side(self, which: str, rows: Float[Tensor, "n p"]) -> Any:
+        """What `between` needs of one side, checked alone: for many comparisons of the same rows.
+
+        Args:
+            which: ``x`` or ``y``, for errors.
+            rows: one side's activations.
+
+        Raises:
+            DataError: too few rows.
+            NumericalFailure: a value is not finite, or all rows are alike.
+        """
+        check_rows(self.title, self.promises, len(rows), 0, 0)
+        return self.side(_checked(self.title, which, rows))
+
     def accumulator(self) -> Accumulator:
         """A fresh accumulator, whose memory does not depend on the number of rows.
 
@@ -84,6 +100,26 @@ class _OverMoments:
 
     def compute(self) -> float:
         return self._from_moments(self._moments)
+
+
+def noted(compute: Callable[[], float]) -> tuple[float | None, str]:
+    """A value with what to beware of, or no value and why: for tables, where one failure must not cost the rest.
+
+    Args:
+        compute: calls a measure.
+
+    Returns:
+        The value and an empty note or a warning; None and the error's text where there is no value.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", TooFewRows)
+        try:
+            value = compute()
+        # A decomposition that does not converge has no value either.
+        except (DataError, NumericalFailure, ShapeMismatch, LinAlgError) as failure:
+            return None, str(failure)
+    return value, "; ".join(str(one.message) for one in told)
 
 
 def paired(

@@ -9,7 +9,8 @@ of the stitch.
 """
 
 from modelstitch.penalty.difference import Interval, Penalty, penalty, penalty_of
-from modelstitch.penalty.outcome import Network, Outcome, agreement, evaluate, outcome_of
+from modelstitch.penalty.outcome import Network, Outcome, agreement, evaluate, joined_outcome, outcome_of
+from modelstitch.penalty.together import evaluate_all
 
 __all__ = [
     "Interval",
@@ -18,6 +19,8 @@ __all__ = [
     "Penalty",
     "agreement",
     "evaluate",
+    "evaluate_all",
+    "joined_outcome",
     "outcome_of",
     "penalty",
     "penalty_of",

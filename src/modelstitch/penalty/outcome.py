@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -131,10 +131,19 @@ def evaluate(network: Network, samples: Samples, *, batch_size: int = 512) -> Ou
             outcomes.append(outcome_of(logits, labels))
     if not outcomes:
         raise DataError(asked=f"the outcome of {samples.name!r}", found="no examples", do="give at least one example")
+    return joined_outcome(outcomes)
+
+
+def joined_outcome(parts: Sequence[Outcome]) -> Outcome:
+    """The outcome on several batches of examples, in their order.
+
+    Args:
+        parts: one a batch, at least one.
+    """
     return Outcome(
-        labels=torch.cat([outcome.labels for outcome in outcomes]),
-        predicted=torch.cat([outcome.predicted for outcome in outcomes]),
-        loss=torch.cat([outcome.loss for outcome in outcomes]),
+        labels=torch.cat([part.labels for part in parts]),
+        predicted=torch.cat([part.predicted for part in parts]),
+        loss=torch.cat([part.loss for part in parts]),
     )
 
 

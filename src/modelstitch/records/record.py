@@ -13,7 +13,8 @@ _ALWAYS_MEASURED = (
     *("penalty", "penalty_low", "penalty_high", "loss_penalty", "loss_penalty_low", "loss_penalty_high"),
     *("agreement_top", "agreement_bottom"),
 )
-_MEASURED = (*_ALWAYS_MEASURED, "cka", "residual")
+_OPINIONS = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "procrustes_angular")
+_MEASURED = (*_ALWAYS_MEASURED, *_OPINIONS, "residual")
 _CHOICES = {
     "control": ("", "self", "untrained"),
     "batch_norm": ("frozen", "batch"),
@@ -62,7 +63,15 @@ class Record:
         loss_penalty_high: upper end of it.
         agreement_top: share (0 to 1) of test examples given the class that the top network gives.
         agreement_bottom: the same beside the bottom network.
-        cka: linear CKA (0 to 1) of the activations at the two cuts; None when not computed.
+        cka: linear CKA (0 to 1) of the activations at the two cuts, a row for each position; this and the following
+            are None where there is no value.
+        cka_debiased: the same from unbiased estimates.
+        cca: mean canonical correlation (0 to 1).
+        svcca: the same of the components that hold 99 % of the variance.
+        pwcca: the same weighted by how much of the bottom's activations each direction explains.
+        procrustes: distance after the best rotation (0 to √2).
+        procrustes_angular: the same as an angle (0 to π/2).
+        measure_notes: by measure, why it has no value, or what to beware of.
         residual: share of the target's variance that the direct matching leaves; None when not computed.
         learning_curve: mean loss per epoch of the matching; empty for a matching in closed form.
         seconds: what the stitching took.
@@ -114,6 +123,13 @@ class Record:
     agreement_top: float | None = None
     agreement_bottom: float | None = None
     cka: float | None = None
+    cka_debiased: float | None = None
+    cca: float | None = None
+    svcca: float | None = None
+    pwcca: float | None = None
+    procrustes: float | None = None
+    procrustes_angular: float | None = None
+    measure_notes: dict[str, str] = field(hash=False, default_factory=dict)
     residual: float | None = None
     learning_curve: tuple[float, ...] = ()
     seconds: float

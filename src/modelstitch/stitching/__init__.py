@@ -4,12 +4,13 @@
 ``provenance`` says what identifies a record and where it was made.
 """
 
-from modelstitch.stitching.measured import Setting, asked, measure
+from modelstitch.stitching.measured import Place, Setting, asked, measure
 from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.prepared import Prepared, check_classes, check_identity, prepare
 from modelstitch.stitching.provenance import key_of, provenance
 
 __all__ = [
+    "Place",
     "Prepared",
     "Setting",
     "Stitching",

@@ -1,18 +1,20 @@
-"""One stitching fitted and measured: everything that its record says."""
+"""Stitchings of one pair of networks fitted and measured: everything that their records say."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from modelstitch.cut import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
-from modelstitch.matching import BatchNorm, Matching, TaskLoss, fit, paired_moments
-from modelstitch.measures import linear_cka_from_moments
+from modelstitch.matching import BatchNorm, Fit, Matching, TaskLoss, fit_all, moments_or_failures, starts_in_closed_form
+from modelstitch.measures import MEASURES, noted
 from modelstitch.moments import Moments
-from modelstitch.penalty import Outcome, agreement, evaluate, penalty_of
+from modelstitch.penalty import Outcome, agreement, evaluate_all, penalty_of
 from modelstitch.records import Record
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching.notation import Stitching
@@ -36,9 +38,29 @@ class Setting:
     batch_norm: BatchNorm = "frozen"
     seed: int = 0
 
+    @property
+    def starts_in_closed_form(self) -> bool:
+        """Whether the moments over the examples to fit on are needed."""
+        return self.family.closed_form != "none" and starts_in_closed_form(self.by)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Two cuts to stitch at, with the moments of their rows where these are known already.
+
+    Attributes:
+        stitching: what to join.
+        fit_moments: over the examples to fit on.
+        test_moments: over those to measure on; the measures come from them.
+    """
+
+    stitching: Stitching
+    fit_moments: Moments | NumericalFailure | None = None
+    test_moments: Moments | NumericalFailure | None = None
+
 
 def measure(
-    stitching: Stitching,
+    places: Sequence[Place],
     bottom: Prepared,
     top: Prepared,
     train: Samples,
@@ -46,47 +68,56 @@ def measure(
     setting: Setting,
     *,
     control: str = "",
-    fit_moments: Moments | None = None,
-    test_moments: Moments | None = None,
-) -> Record:
-    """Fit one stitch and measure it.
+) -> list[Record]:
+    """Fit the stitches of one pair of networks, all in one pass, and measure them.
 
     Args:
-        stitching: what to join.
+        places: where to join them.
         bottom: the network that lends its bottom.
         top: the network that lends its top.
         train: to fit on.
         test: to measure on; disjoint from ``train`` (`modelstitch.data.check_disjoint`).
-        setting: how to choose the stitch.
+        setting: how to choose the stitches.
         control: ``self``, ``untrained``, or empty.
-        fit_moments: of the rows at both cuts over ``train``, where known.
-        test_moments: of the rows at both cuts over ``test``, where known; CKA comes from them.
 
     Returns:
-        The record; a numerical failure is a record too, with its reason and without a value.
+        One record a place; a numerical failure is a record too, with its reason and without a value.
 
     Raises:
         StitchError: anything but a numerical failure.
     """
-    below, above = bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut)
-    columns = asked(stitching, bottom, top, train, test, setting, control)
     begun = time.perf_counter()
-    try:
-        found = _found(below, above, bottom, top, train, test, setting, fit_moments, test_moments)
-        status: dict[str, Any] = {"status": "ok", **found}
-    except NumericalFailure as failure:
-        status = {"status": "failed", "reason": str(failure)}
-    return Record(
-        key=key_of(columns),
-        bottom_depth=below.depth,
-        top_depth=above.depth,
-        n_fit=len(train),
-        n_test=len(test),
-        seconds=time.perf_counter() - begun,
-        **columns,
-        **status,
-        **provenance(top.device),
+    cuts = [(bottom.captured.find(p.stitching.bottom_cut), top.captured.find(p.stitching.top_cut)) for p in places]
+    fits = fit_all(
+        setting.family,
+        [(bottom.captured.bottom(below), top.captured.top(above)) for below, above in cuts],
+        train,
+        by=setting.by,
+        batch_norm=setting.batch_norm,
+        seed=setting.seed,
+        moments=[place.fit_moments for place in places],
     )
+    outcomes = iter(evaluate_all([found.stitched for found in fits if isinstance(found, Fit)], test))
+    moments = _test_moments(places, cuts, bottom, top, test)
+    results = []
+    for found, sums in zip(fits, moments, strict=True):
+        outcome = next(outcomes) if isinstance(found, Fit) else found
+        results.append(_found(found, outcome, bottom, top, sums, setting))
+    share = (time.perf_counter() - begun) / len(places)
+    return [
+        Record(
+            **(columns := asked(place.stitching, bottom, top, train, test, setting, control)),
+            **result,
+            key=key_of(columns),
+            bottom_depth=below.depth,
+            top_depth=above.depth,
+            n_fit=len(train),
+            n_test=len(test),
+            seconds=share,
+            **provenance(top.device),
+        )
+        for place, (below, above), result in zip(places, cuts, results, strict=True)
+    ]
 
 
 def asked(
@@ -120,35 +151,46 @@ def asked(
 
 
 def _found(
-    below: Cut,
-    above: Cut,
+    found: Fit | NumericalFailure,
+    outcome: Outcome | NumericalFailure,
     bottom: Prepared,
     top: Prepared,
-    train: Samples,
-    test: Samples,
+    moments: Moments | NumericalFailure,
     setting: Setting,
-    fit_moments: Moments | None,
-    test_moments: Moments | None,
 ) -> dict[str, Any]:
-    fitted = fit(
-        setting.family,
-        bottom.captured.bottom(below),
-        top.captured.top(above),
-        train,
-        by=setting.by,
-        batch_norm=setting.batch_norm,
-        seed=setting.seed,
-        moments=fit_moments,
-    )
-    if test_moments is None:
-        (test_moments,) = paired_moments(bottom.captured, top.captured, [(below, above)], test, device=top.device)
-    outcome = evaluate(fitted.stitched, test)
+    """The columns of a record that are measured; of a failure, the reason alone."""
+    for part in (found, outcome, moments):
+        if isinstance(part, NumericalFailure):
+            return {"status": "failed", "reason": str(part)}
+    assert isinstance(found, Fit)
+    assert isinstance(outcome, Outcome)
+    assert isinstance(moments, Moments)
     return {
+        "status": "ok",
         **_scores(outcome, bottom.outcome, top.outcome, setting.seed),
-        "cka": linear_cka_from_moments(test_moments),
-        "residual": fitted.residual,
-        "learning_curve": fitted.curve,
+        **_opinions(moments),
+        "residual": found.residual,
+        "learning_curve": found.curve,
     }
+
+
+def _test_moments(
+    places: Sequence[Place], cuts: Sequence[tuple[Cut, Cut]], bottom: Prepared, top: Prepared, test: Samples
+) -> list[Moments | NumericalFailure]:
+    """Moments over the test set at each place, those missing made here in one pass."""
+    missing = [pair for place, pair in zip(places, cuts, strict=True) if place.test_moments is None]
+    made = iter(moments_or_failures(bottom.captured, top.captured, missing, test, device=top.device))
+    return [next(made) if place.test_moments is None else place.test_moments for place in places]
+
+
+def _opinions(moments: Moments) -> dict[str, Any]:
+    """What the activations alone say, by every measure that second moments serve; one may fail and the rest stand."""
+    values: dict[str, Any] = {}
+    notes = {}
+    for name, each in MEASURES.items():
+        if each.from_moments is not None:
+            values[name], notes[name] = noted(partial(each.from_moments, moments))
+    return {**values, "measure_notes": {name: note for name, note in notes.items() if note}}
 
 
 def _scores(outcome: Outcome, bottom: Outcome, top: Outcome, seed: int) -> dict[str, float]:

@@ -1,0 +1,245 @@
+"""Every cut of one network against every cut of another, by several measures, in one pass over each network."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modelstitch.comparison.comparison import Comparison, Similarity
+from modelstitch.comparison.layout import LAYOUTS, Layout, laid_out
+from modelstitch.comparison.sinks import Kept, Multiplied, Sink, Summed
+from modelstitch.cut import Capture, Cut, capture
+from modelstitch.data import Samples, as_samples
+from modelstitch.errors import NumericalFailure, SettingError, did_you_mean
+from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
+from modelstitch.progress import track
+
+# Second moments of this many channels take 32 MB a pair in float64; flattened maps would take a thousand times that.
+_WIDEST = 2048
+
+
+def compare_all(
+    a: nn.Module,
+    b: nn.Module,
+    data: object,
+    *,
+    measures: Sequence[str] = ("cka_minibatch",),
+    layout: Layout = "flatten",
+    cuts: tuple[Sequence[str], Sequence[str]] | None = None,
+    every: bool = False,
+    sample: int = 2000,
+    names: tuple[str, str] = ("A", "B"),
+    device: str | None = None,
+) -> Comparison:
+    """Compare two networks at every cut of each, in one pass over each network.
+
+    Measures that stream see all examples in memory that does not grow with them. Others (and those that stream through
+    second moments, where a cut has more than 2,048 columns) see the first ``sample`` examples; each value says of how
+    many it is.
+
+    Args:
+        a: a network; neither is changed.
+        b: another, or the same one.
+        data: examples: what `modelstitch.data.as_samples` takes; labels are not used.
+        measures: names in `modelstitch.MEASURES`.
+        layout: what a row is; see `modelstitch.comparison.Layout`.
+        cuts: names of the cuts of each network; by default one a block.
+        every: all legal cuts instead of one a block.
+        sample: how many examples to keep for measures that need all rows at once.
+        names: what to call the two.
+        device: where to compute; by default where ``a`` is.
+
+    Returns:
+        The values; a pair without one says why.
+
+    Raises:
+        SettingError: an unknown measure or layout, or a measure that the layout does not suit.
+        CutNotFound: no place of that name.
+        IllegalCut: more than one tensor crosses there.
+        NumericalFailure: every value failed, with the first one's reason.
+
+    Example:
+        >>> A, B = (nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)) for _ in "AB")
+        >>> data = torch.randn(20, 4), torch.arange(20) % 2
+        >>> compare_all(A, B, data, measures=["cka", "procrustes"]).table("cka").shape
+        (1, 1)
+    """
+    samples = as_samples(data)
+    _check(measures, layout, sample)
+    first, place = _captured(a, samples, device)
+    second, _ = (first, place) if b is a else _captured(b, samples, place)
+    at = [
+        [one.find(name) for name in cuts[side]] if cuts else list(one.cuts[1:-1] if every else one.blocks)
+        for side, one in enumerate((first, second))
+    ]
+    sinks = _sinks([MEASURES[name] for name in measures], at[0], at[1], layout, sample)
+    _pass(first, second, at, samples, layout, list(dict.fromkeys(sinks.values())), place)
+    found = [
+        _similarity(MEASURES[name], sink, (i, x), (j, y), names, samples.name, layout)
+        for name, sink in sinks.items()
+        for i, x in enumerate(at[0])
+        for j, y in enumerate(at[1])
+    ]
+    if all(one.value is None for one in found):
+        raise NumericalFailure(f"to compare {names[0]} and {names[1]}", found[0].note, "look at the activations")
+    return Comparison(found)
+
+
+def calibrate(
+    a: nn.Module,
+    b: nn.Module,
+    cuts: tuple[str, str],
+    data: object,
+    *,
+    measures: Sequence[str] = ("cka_debiased",),
+    layout: Layout = "flatten",
+    sample: int = 2000,
+    permutations: int = 100,
+    seed: int = 0,
+    device: str | None = None,
+) -> list[Null]:
+    """Measures at one pair of cuts, beside what they give when the pairing of the examples is shuffled.
+
+    Args:
+        a: a network; neither is changed.
+        b: another, or the same one.
+        cuts: one of each.
+        data: examples: what `modelstitch.data.as_samples` takes; labels are not used.
+        measures: names in `modelstitch.MEASURES`.
+        layout: ``flatten`` or ``pool``; positions of one image are no independent rows to shuffle.
+        sample: how many examples, the first ones.
+        permutations: how many shuffles.
+        seed: of the shuffles.
+        device: where the networks compute; by default where ``a`` is.
+
+    Returns:
+        One `Null` a measure.
+
+    Raises:
+        SettingError: an unknown measure or layout, or rows that cannot be shuffled.
+        CutNotFound: no place of that name.
+        StitchError: as the measures themselves.
+    """
+    _check(measures, layout, sample)
+    if layout == "position":
+        found, do = "rows that are not independent of each other", "take the layout flatten or pool"
+        raise SettingError("to shuffle positions", found, do)
+    samples = as_samples(data).first(sample)
+    first, place = _captured(a, samples, device)
+    second, _ = (first, place) if b is a else _captured(b, samples, place)
+    kept = Kept(len(samples))
+    _pass(first, second, [[first.find(cuts[0])], [second.find(cuts[1])]], samples, layout, [kept], place)
+    (x,), (y,) = kept.rows(0), kept.rows(1)
+    return [
+        permutation_null(name, x, y, permutations=permutations, seed=seed)
+        for name in track(measures, "measures", len(measures))
+    ]
+
+
+def _check(measures: Sequence[str], layout: str, sample: int) -> None:
+    if layout not in LAYOUTS:
+        do = did_you_mean(layout, LAYOUTS, f"choose one of {', '.join(LAYOUTS)}")
+        raise SettingError(f"to compare by the layout {layout!r}", "no such layout", do)
+    if not measures:
+        raise SettingError("to compare two networks", "no measure", f"name some of {', '.join(MEASURES)}")
+    if sample < 2:
+        raise SettingError(f"to compare on a sample of {sample}", "too few examples", "take 2 or more")
+    for name in measures:
+        if name not in MEASURES:
+            do = did_you_mean(name, MEASURES, f"choose among {', '.join(MEASURES)}")
+            raise SettingError(f"to compare by {name!r}", "no measure of that name", do)
+        if layout == "position" and (MEASURES[name].from_moments is None):
+            able = ", ".join(one.name for one in MEASURES.values() if one.from_moments is not None)
+            found = "a measure that would need every position of every example at once"
+            raise SettingError(f"{name} by position", found, f"take the layout flatten or pool, or one of {able}")
+
+
+def _captured(network: nn.Module, samples: Samples, device: str | None) -> tuple[Capture, str]:
+    """The network with its cuts found, on the device; a copy of it where that is another than its own."""
+    home = str(next((p.device for p in network.parameters()), torch.device("cpu")))
+    place = device or home
+    here = network if place == home else copy.deepcopy(network).to(place)
+    return capture(here, samples.example.to(place)), place
+
+
+def _sinks(
+    measures: Sequence[Measure], cuts_a: Sequence[Cut], cuts_b: Sequence[Cut], layout: Layout, sample: int
+) -> dict[str, Sink]:
+    """Where each measure gets its values from; measures that can share a sink do."""
+    summed, multiplied, kept = Summed(cuts_a, cuts_b, layout == "position"), Multiplied(), Kept(sample)
+    narrow = max(_columns(cut, layout) for cut in (*cuts_a, *cuts_b)) <= _WIDEST
+    return {
+        one.name: multiplied
+        if one.streaming is not None
+        else summed
+        if one.from_moments is not None and (narrow or layout == "position")
+        else kept
+        for one in measures
+    }
+
+
+def _columns(cut: Cut, layout: Layout) -> float:
+    """How many columns its rows have; without end where a length may vary."""
+    sizes = cut.shape if layout == "flatten" else (cut.channels,)
+    return math.inf if None in sizes else math.prod(size or 1 for size in sizes)
+
+
+def _pass(
+    first: Capture,
+    second: Capture,
+    at: list[list[Cut]],
+    samples: Samples,
+    layout: Layout,
+    sinks: Sequence[Sink],
+    place: str,
+) -> None:
+    """Run each network once over the examples; a network compared with itself at the same cuts runs once in all."""
+    same = first is second and at[0] == at[1]
+    below, above = first.bottoms(at[0]), second.bottoms(at[1])
+    label, size = f"activations at {len(at[0])} and {len(at[1])} cuts", 256
+    with torch.no_grad():
+        for inputs, _ in track(samples.batches(size), label, math.ceil(len(samples) / size)):
+            inputs = inputs.to(place)
+            xs = _rows(below(inputs), first, at[0], layout)
+            ys = xs if same else _rows(above(inputs), second, at[1], layout)
+            for sink in sinks:
+                sink.take(xs, ys, len(inputs))
+
+
+def _rows(activations: Sequence[Tensor], one: Capture, cuts: Sequence[Cut], layout: Layout) -> list[Tensor]:
+    for activation, cut in zip(activations, cuts, strict=True):
+        if not bool(torch.isfinite(activation).all()):
+            found = f"activations at {cut.name!r} that are not finite"
+            raise NumericalFailure(f"to compare {one.name}", found, "load sound weights, or cut before that place")
+    return [laid_out(activation, cut, layout) for activation, cut in zip(activations, cuts, strict=True)]
+
+
+def _similarity(
+    measure: Measure,
+    sink: Sink,
+    at_a: tuple[int, Cut],
+    at_b: tuple[int, Cut],
+    names: tuple[str, str],
+    data: str,
+    layout: Layout,
+) -> Similarity:
+    (i, x), (j, y) = at_a, at_b
+    value, note = noted(lambda: sink.value(measure, i, j))
+    return Similarity(
+        measure=measure.name,
+        network_a=names[0],
+        cut_a=x.name,
+        depth_a=x.depth,
+        network_b=names[1],
+        cut_b=y.name,
+        depth_b=y.depth,
+        value=value,
+        note=note,
+        data=data,
+        n=sink.n,
+        layout=layout,
+    )

@@ -1,0 +1,40 @@
+"""How an activation becomes rows that a measure can compare.
+
+The choice changes the value and must stand beside it: published numbers differ in it more often than in anything else.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from modelstitch.cut import Cut
+from modelstitch.tensors import rows
+
+Layout = Literal["flatten", "pool", "position"]
+"""flatten: a row is one example, its columns all channels at all positions; pool: a row is one example, its columns
+the channels' means over positions; position: a row is one position of one example, its columns the channels. A vector
+is the same in all three."""
+
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+
+def laid_out(activation: Tensor, cut: Cut, layout: Layout) -> Tensor:
+    """The rows of an activation.
+
+    Args:
+        activation: of n examples at a cut, ``(n, *cut.shape)``.
+        cut: where it was taken.
+        layout: what a row is.
+
+    Returns:
+        ``(n, channels · positions)``, ``(n, channels)`` or ``(n · positions, channels)``.
+    """
+    if cut.kind == "vector":
+        return activation
+    if layout == "flatten":
+        return activation.flatten(1)
+    if layout == "position":
+        return rows(activation, cut.kind)
+    return activation.flatten(2).mean(2) if cut.kind == "map" else activation.flatten(1, -2).mean(1)

@@ -1,0 +1,219 @@
+"""The engine: many stitches followed downhill at once, over one bottom network that runs once a batch.
+
+For K stitches the least work of a step is one forward of the bottom network up to its deepest cut, and for each stitch
+one forward and one input-gradient backward of its top. The engine does that and little more. Stitches do not see each
+other: each has its own parameters, its own Adam moments and its own end, so that K at once give bit for bit what K
+alone give.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from modelstitch.cut import shared_bottoms
+from modelstitch.data import Samples
+from modelstitch.errors import ClassMismatch, NumericalFailure
+from modelstitch.progress import track
+from modelstitch.seeding import generator
+from modelstitch.stitched import Stitched
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How far and how fast.
+
+    Args:
+        epochs: passes over the train set, at most.
+        learning_rate: at the beginning; it falls to zero along a cosine over all epochs.
+        batch_size: examples a step.
+        patience: epochs without a lower loss on the held-out tenth of the train set, after which a stitch stops and
+            takes its best weights; None to use the whole train set and stop at the end.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    patience: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """A stitch at its lowest loss on the held-out examples."""
+
+    loss: float
+    epoch: int
+    state: dict[str, Tensor]
+
+
+@dataclass(eq=False)
+class _Run:
+    """One stitch on its way."""
+
+    stitched: Stitched
+    curve: list[float] = field(default_factory=list)
+    failure: NumericalFailure | None = None
+    total: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    seen: int = 0
+    best: _Best | None = None
+    stopped: bool = False
+
+    @property
+    def live(self) -> bool:
+        return self.failure is None and not self.stopped
+
+    @property
+    def label(self) -> str:
+        return f"{self.stitched.bottom.cut.name} -> {self.stitched.top.cut.name}"
+
+
+def descend(
+    stitched: Sequence[Stitched], train: Samples, how: Descent, seed: int, batch_statistics: bool, device: str
+) -> list[tuple[float, ...] | NumericalFailure]:
+    """Train stitches in place: Adam on the cross-entropy of their stitched networks.
+
+    Args:
+        stitched: their bottoms are halves of one captured network; bottoms and tops take no gradient.
+        train: the examples.
+        how: far and fast.
+        seed: keys the order of the examples, which is the same for all.
+        batch_statistics: whether the batch norms of bottoms and tops use the batch and update their clones; each
+            stitch then runs a bottom of its own.
+        device: where the networks are.
+
+    Returns:
+        For each stitch the mean loss of each epoch, in nats, or why it failed; a failure stops no other.
+
+    Raises:
+        ClassMismatch: the outputs are not one row of class scores an example.
+    """
+    runs = [_Run(one) for one in stitched]
+    fit_on, held_out = _parts(train, how, seed)
+    groups = [{"params": list(run.stitched.stitch.parameters())} for run in runs]
+    optimiser = torch.optim.Adam(groups, lr=how.learning_rate)
+    per_epoch = steps(len(fit_on), how.batch_size)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * per_epoch)
+    label = runs[0].label if len(runs) == 1 else f"{len(runs)} stitches"
+    for epoch in range(how.epochs):
+        live = [run for run in runs if run.live]
+        _set_modes(live, batch_statistics)
+        below = _bottoms(live)
+        batches = shuffled(fit_on, how.batch_size, seed, epoch)
+        for inputs, labels in track(batches, f"{label}, epoch {epoch + 1}/{how.epochs}", per_epoch):
+            _step(live, below(inputs.to(device)), labels.to(device), train.classes)
+            optimiser.step()
+            optimiser.zero_grad()
+            cosine.step()
+        for run in live:
+            _end_epoch(run)
+        if held_out is not None:
+            _stop_early([run for run in live if run.live], held_out, how, device)
+        if not any(run.live for run in runs):
+            break
+    return [_result(run) for run in runs]
+
+
+def steps(examples: int, batch_size: int) -> int:
+    """Batches in one pass, a last one of a single example left out: it has no variance for a batch norm.
+
+    Example:
+        >>> steps(257, 128), steps(258, 128)
+        (2, 3)
+    """
+    return examples // batch_size + (examples % batch_size > 1)
+
+
+def shuffled(train: Samples, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one epoch, in the order that seed and epoch decide."""
+    order = torch.randperm(len(train), generator=generator("stitch order", seed, epoch))
+    return train.batches(batch_size, order[:-1] if len(order) % batch_size == 1 else order)
+
+
+def _parts(train: Samples, how: Descent, seed: int) -> tuple[Samples, Samples | None]:
+    """What to fit on, and what to hold out for an early stop; the test set never takes part."""
+    if how.patience is None:
+        return train, None
+    order = torch.randperm(len(train), generator=generator("held out", seed))
+    tenth = max(1, len(train) // 10)
+    return train.take(order[tenth:].sort().values), train.take(order[:tenth].sort().values)
+
+
+def _set_modes(runs: Sequence[_Run], batch_statistics: bool) -> None:
+    for run in runs:
+        run.stitched.stitch.train()
+        run.stitched.bottom.train(batch_statistics)
+        run.stitched.top.train(batch_statistics)
+
+
+def _bottoms(runs: Sequence[_Run]) -> Callable[[Tensor], list[Tensor]]:
+    return torch.no_grad()(shared_bottoms([run.stitched.bottom for run in runs]))
+
+
+def _step(runs: Sequence[_Run], below: Sequence[Tensor], labels: Tensor, classes: int) -> None:
+    for run, activation in zip(runs, below, strict=True):
+        loss = _loss(run, activation, labels, classes)
+        loss.backward()  # type: ignore[no-untyped-call]
+        # Kept on the device: asking for the number would wait for it at every step.
+        run.total = run.total + loss.detach().double() * len(labels)
+        run.seen += len(labels)
+
+
+def _loss(run: _Run, activation: Tensor, labels: Tensor, classes: int) -> Tensor:
+    logits = run.stitched.top(run.stitched.stitch(activation))
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] != classes:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        found = f"outputs of shape {shape} for {classes} classes"
+        raise ClassMismatch("a fit by task loss", found, "use a network that returns one score a class")
+    return cross_entropy(logits, labels)
+
+
+def _end_epoch(run: _Run) -> None:
+    mean = float(run.total) / run.seen
+    run.curve.append(mean)
+    run.total, run.seen = torch.zeros((), dtype=torch.float64), 0
+    if not math.isfinite(mean):
+        do = "lower the learning rate, or look at the activations at the two cuts"
+        run.failure = NumericalFailure(f"a fit by task loss: {run.label}", f"a loss of {mean}", do)
+
+
+@torch.no_grad()
+def _stop_early(runs: Sequence[_Run], held_out: Samples, how: Descent, device: str) -> None:
+    """Judge each stitch on the held-out examples; keep its best, and stop it when its patience is over."""
+    if not runs:
+        return
+    for run in runs:
+        run.stitched.eval()
+    below = _bottoms(runs)
+    losses = [0.0] * len(runs)
+    for inputs, labels in held_out.batches(how.batch_size):
+        for index, activation in enumerate(below(inputs.to(device))):
+            loss = _loss(runs[index], activation, labels.to(device), held_out.classes)
+            losses[index] += float(loss) * len(labels) / len(held_out)
+    for run, held_out_loss in zip(runs, losses, strict=True):
+        if run.best is None or held_out_loss < run.best.loss:
+            state = copy.deepcopy(run.stitched.stitch.state_dict())
+            run.best = _Best(held_out_loss, len(run.curve), state)
+        run.stopped = len(run.curve) - run.best.epoch >= (how.patience or 0)
+
+
+def _result(run: _Run) -> tuple[float, ...] | NumericalFailure:
+    if run.failure is not None:
+        return run.failure
+    if run.best is not None:
+        run.stitched.stitch.load_state_dict(run.best.state)
+    return tuple(run.curve)
+
+
+def reestimate(stitched: Stitched, train: Samples, seed: int, device: str, batch_size: int = 128) -> None:
+    """Run once over the examples in train mode, so that the cloned running statistics become the stitched network's."""
+    stitched.train()
+    label = f"{stitched.bottom.cut.name} -> {stitched.top.cut.name}, statistics"
+    with torch.no_grad():
+        for inputs, _ in track(shuffled(train, batch_size, seed, 0), label, steps(len(train), batch_size)):
+            stitched(inputs.to(device))

@@ -1,0 +1,48 @@
+"""Stitched networks over one bottom network, tested together: the bottom runs once a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from modelstitch.cut import shared_bottoms
+from modelstitch.data import Samples
+from modelstitch.errors import NumericalFailure
+from modelstitch.penalty.outcome import Outcome, joined_outcome, outcome_of
+from modelstitch.progress import track
+from modelstitch.stitched import Stitched
+
+
+@torch.no_grad()
+def evaluate_all(
+    stitched: Sequence[Stitched], samples: Samples, *, batch_size: int = 512
+) -> list[Outcome | NumericalFailure]:
+    """Run stitched networks over test examples: what `modelstitch.penalty.evaluate` gives for each alone.
+
+    Args:
+        stitched: in eval mode, with bottoms of one captured network.
+        samples: the test examples.
+        batch_size: examples per batch; has no influence on the answers beyond rounding.
+
+    Returns:
+        For each its outcome, or why it has none; a failure stops no other.
+    """
+    if not stitched:
+        return []
+    device = next((t.device for one in stitched for t in (*one.buffers(), *one.parameters())), torch.device("cpu"))
+    below = shared_bottoms([one.bottom for one in stitched])
+    parts: list[list[Outcome]] = [[] for _ in stitched]
+    failures: dict[int, NumericalFailure] = {}
+    label = f"{len(stitched)} stitched networks on {samples.name}"
+    for inputs, labels in track(samples.batches(batch_size), label, math.ceil(len(samples) / batch_size)):
+        for index, activation in enumerate(below(inputs.to(device))):
+            if index in failures:
+                continue
+            one = stitched[index]
+            try:
+                parts[index].append(outcome_of(one.top(one.stitch(activation)), labels))
+            except NumericalFailure as failure:
+                failures[index] = failure
+    return [failures[i] if i in failures else joined_outcome(found) for i, found in enumerate(parts)]

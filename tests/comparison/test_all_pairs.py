@@ -1,0 +1,299 @@
+"""Every cut against every cut: the numbers, the one pass, and what other packages got wrong."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import modelstitch.comparison.all_pairs as all_pairs
+from modelstitch.comparison import calibrate, compare_all
+from modelstitch.comparison.layout import laid_out
+from modelstitch.cut import capture
+from modelstitch.data import Samples
+from modelstitch.errors import (
+    CutNotFound,
+    DataError,
+    IllegalCut,
+    NumericalFailure,
+    SettingError,
+    ShapeMismatch,
+)
+from modelstitch.measures import MEASURES
+from modelstitch.networks import build
+from modelstitch.seeding import generator
+from modelstitch.tensors import fingerprint
+
+# The last batch has one example in it.
+N = 257
+INPUTS = torch.randn(N, 1, 8, 8, generator=generator("comparison test"))
+DATA = Samples("noise", INPUTS, torch.arange(N) % 10, 10)
+
+
+def resnet(seed):
+    return build("resnet18", seed=seed, width=2, channels=1).eval()
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return resnet(0), resnet(1)
+
+
+@pytest.fixture(scope="module")
+def found(networks):
+    """Every measure but the slowest layout for some, once for all tests."""
+    return compare_all(*networks, DATA, measures=list(MEASURES), layout="pool", sample=64)
+
+
+def rows_at(network, cut, layout, n=N):
+    captured = capture(network, DATA.example)
+    with torch.no_grad():
+        return laid_out(captured.bottom(cut)(INPUTS[:n]), captured.find(cut), layout)
+
+
+def value(found, measure, a, b):
+    (one,) = (each for each in found if (each.measure, each.cut_a, each.cut_b) == (measure, a, b))
+    return one.value
+
+
+@pytest.mark.filterwarnings("ignore::modelstitch.errors.TooFewRows")
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(("a", "b"), [("conv1", "conv1"), ("layer1.0", "layer3.1"), ("pool", "layer2.0")])
+def test_each_value_is_the_measure_of_the_rows(networks, found, measure, a, b):
+    streams = MEASURES[measure].from_moments is not None or MEASURES[measure].streaming is not None
+    n = N if streams else 64
+    x, y = (rows_at(network, cut, "pool", n) for network, cut in zip(networks, (a, b), strict=True))
+    assert value(found, measure, a, b) == pytest.approx(MEASURES[measure](x, y), rel=1e-5, abs=1e-6)
+    assert {one.n for one in found if one.measure == measure} == {n}
+
+
+@pytest.mark.parametrize("layout", ["flatten", "pool", "position"])
+def test_the_layout_says_what_a_row_is(networks, layout):
+    found = compare_all(*networks, DATA, measures=["cka_debiased"], layout=layout)
+    x, y = (rows_at(network, "layer1.1", layout) for network in networks)
+    assert value(found, "cka_debiased", "layer1.1", "layer1.1") == pytest.approx(MEASURES["cka_debiased"](x, y), 1e-9)
+    assert {one.layout for one in found} == {layout}
+
+
+def test_canary_the_layouts_differ(networks):
+    values = {
+        value(compare_all(*networks, DATA, measures=["cka"], layout=layout), "cka", "layer1.1", "layer1.1")
+        for layout in ("flatten", "pool", "position")
+    }
+    assert len({round(one, 3) for one in values}) == 3
+
+
+def test_wide_cuts_keep_the_first_examples_and_say_so(networks, monkeypatch):
+    monkeypatch.setattr(all_pairs, "_WIDEST", 100)
+    found = compare_all(*networks, DATA, measures=["cka"], sample=40)
+    x, y = (rows_at(network, "conv1", "flatten", 40) for network in networks)
+    assert value(found, "cka", "conv1", "conv1") == pytest.approx(_quiet(MEASURES["cka"], x, y), abs=1e-9)
+    assert {one.n for one in found} == {40}
+    assert all("40 rows" in one.note for one in found if one.cut_a == "conv1")
+
+
+def _quiet(measure, x, y):
+    with pytest.warns(match="rows"):
+        return measure(x, y)
+
+
+def test_every_cut_meets_every_cut_under_its_own_name(networks, found):
+    names = [cut.name for cut in capture(networks[0], DATA.example).blocks]
+    table = found.table("cka")
+    assert list(table.index) == list(table.columns) == names
+    assert (table.index.name, table.columns.name) == ("A", "B")
+    assert len(found) == len(MEASURES) * len(names) ** 2
+    assert list(found.to_pandas()["measure"].unique()) == list(MEASURES)
+
+
+def test_the_cuts_that_are_asked_for_are_the_ones_returned(networks):
+    asked = (["layer3.0", "conv1"], ["layer2.1"])
+    found = compare_all(*networks, DATA, measures=["cka"], layout="pool", cuts=asked)
+    assert [(one.cut_a, one.cut_b) for one in found] == [("layer3.0", "layer2.1"), ("conv1", "layer2.1")]
+    assert found[0].value == pytest.approx(
+        MEASURES["cka"](rows_at(networks[0], "layer3.0", "pool"), rows_at(networks[1], "layer2.1", "pool")), abs=1e-9
+    )
+
+
+class Counting(nn.Module):
+    """Counts the examples that go through it; replayed by hooks, since counting cannot be exported."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 5), nn.Linear(5, 10)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        return self.second(torch.relu(self.first(x.flatten(1))))
+
+
+@pytest.mark.filterwarnings("ignore:Counting is replayed")
+def test_each_network_runs_once_whatever_is_asked():
+    a, b = Counting(), Counting()
+    few = DATA.first(5)
+    before = []
+    for measures in (["cka"], list(MEASURES)):
+        compare_all(a, b, few if len(measures) == 1 else DATA, measures=measures, sample=30, every=True)
+        before.append((sum(a.seen), sum(b.seen)))
+        a.seen, b.seen = [], []
+    # What remains beside the examples is spent on finding the cuts, whatever the data.
+    assert {few_seen - 5 for few_seen in before[0]} == {seen - N for seen in before[1]}
+
+
+def test_a_network_beside_itself_runs_once():
+    network = build("mlp", seed=0, inputs=64).eval()
+    found = compare_all(network, network, DATA, measures=["cka"])
+    assert value(found, "cka", "layer1", "layer1") == pytest.approx(1, abs=1e-12)
+
+
+def test_a_shuffling_loader_gives_both_networks_the_same_order(networks):
+    loader = DataLoader(TensorDataset(INPUTS, DATA.labels), batch_size=7, shuffle=True)
+    found = compare_all(networks[0], copy.deepcopy(networks[0]), loader, measures=["cka_minibatch"])
+    assert [value(found, "cka_minibatch", cut, cut) for cut in ("conv1", "layer3.0")] == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_an_in_place_relu_after_the_cut_leaves_the_activation_alone():
+    torch.manual_seed(0)
+    linear = nn.Linear(64, 6)
+    inplace = nn.Sequential(nn.Flatten(), linear, nn.ReLU(inplace=True), nn.Linear(6, 10)).eval()
+    found = compare_all(inplace, inplace, DATA, measures=["cka"], cuts=(["1"], ["1", "2"]))
+    before = linear(INPUTS.flatten(1))
+    assert found[1].value == pytest.approx(MEASURES["cka"](before, before.relu()), abs=1e-6)
+    assert found[1].value < 0.99
+
+
+@pytest.mark.parametrize("layout", ["flatten", "position", "pool"])
+def test_a_conv_layer_is_itself_with_its_channels_permuted(layout):
+    torch.manual_seed(0)
+    conv, order = nn.Conv2d(1, 6, 3), torch.randperm(6)
+    twin = copy.deepcopy(conv)
+    twin.weight, twin.bias = nn.Parameter(conv.weight[order]), nn.Parameter(conv.bias[order])
+    a, b = (nn.Sequential(one, nn.ReLU(), nn.Flatten(), nn.Linear(216, 10)).eval() for one in (conv, twin))
+    found = compare_all(a, b, DATA, measures=["cka_debiased", "procrustes"], layout=layout, cuts=(["1"], ["1"]))
+    assert found[0].value == pytest.approx(1, abs=1e-9)
+    assert found[1].value == pytest.approx(0, abs=1e-5)
+
+
+def test_every_batch_counts(networks):
+    """One odd example in the first of two batches moves the value."""
+    inputs = INPUTS.clone()
+    inputs[3] *= 50
+    odd = Samples("odd", inputs, DATA.labels, 10)
+    plain, moved = (compare_all(*networks, data, measures=["cka_minibatch"])[5].value for data in (DATA, odd))
+    assert abs(plain - moved) > 1e-3
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0])
+def test_a_mean_far_from_zero_costs_no_digits(offset):
+    torch.manual_seed(0)
+    a, b = (nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.Linear(20, 10)).eval() for _ in "ab")
+    plain = compare_all(a, b, DATA, measures=["cka", "cka_minibatch"], cuts=(["1"], ["1"]))
+    for network in (a, b):
+        network[1].bias.data += offset
+    moved = compare_all(a, b, DATA, measures=["cka", "cka_minibatch"], cuts=(["1"], ["1"]))
+    assert [one.value for one in moved] == pytest.approx([one.value for one in plain], abs=1e-4)
+
+
+def test_networks_leave_as_they_came(networks):
+    a, b = networks
+    a.train()
+    before = [fingerprint(network.state_dict()) for network in networks]
+    compare_all(a, b, DATA.first(20), measures=["cka_minibatch"])
+    assert [fingerprint(network.state_dict()) for network in networks] == before
+    assert a.training
+    assert not b.training
+    a.eval()
+    assert all(not module._forward_hooks for network in networks for module in network.modules())
+
+
+def dead(at):
+    """A network whose cut ``at`` gives the same activation for every input."""
+    network = resnet(3)
+    with torch.no_grad():
+        network.get_submodule(at).weight.zero_()
+    return network
+
+
+def test_a_dead_layer_costs_its_own_pairs_only(networks):
+    found = compare_all(dead("conv1"), networks[1], DATA.first(60), measures=list(MEASURES), layout="pool")
+    for one in found:
+        if one.cut_a == "conv1":
+            assert one.value is None
+            assert "constant" in one.note, one
+    alive = [one for one in found if one.cut_a == "conv1" or one.value is None]
+    assert len(alive) < len(found)
+
+
+def test_broken_weights_are_refused_by_place(networks):
+    broken = resnet(4)
+    with torch.no_grad():
+        broken.get_submodule("layer2.0.conv1").weight[0] = float("nan")
+    with pytest.raises(NumericalFailure, match=r"activations at 'layer2.0' that are not finite"):
+        compare_all(networks[0], broken, DATA.first(20), measures=["cka"])
+
+
+def test_nothing_but_failures_is_an_error(networks):
+    with pytest.raises((NumericalFailure, DataError), match="3 paired rows|give at least"):
+        compare_all(*networks, DATA.first(3), measures=["cka_debiased"])
+
+
+def test_different_grids_have_no_value_by_position(networks):
+    found = compare_all(*networks, DATA.first(20), measures=["cka"], layout="position")
+    assert value(found, "cka", "conv1", "layer1.0") is not None
+    (other,) = (one for one in found if (one.cut_a, one.cut_b) == ("conv1", "layer2.0"))
+    assert other.value is None
+    assert "8 × 8 and 4 × 4 positions" in other.note
+    assert math.isnan(found.table("cka").loc["conv1", "layer2.0"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"measures": ["ckaa"]}, SettingError, "no measure of that name\ndo:    did you mean 'cka"),
+        ({"measures": []}, SettingError, "found: no measure"),
+        ({"layout": "flat"}, SettingError, "no such layout\ndo:    did you mean 'flatten'"),
+        ({"measures": ["rsa"], "layout": "position"}, SettingError, "every position of every example at once"),
+        ({"sample": 1}, SettingError, "too few examples"),
+        ({"cuts": (["layer9"], ["conv1"])}, CutNotFound, "no such place"),
+        ({"cuts": (["layer1.0.conv1"], ["conv1"])}, IllegalCut, "more than one tensor"),
+    ],
+)
+def test_wrong_requests_are_refused_in_words(networks, asked, error, message):
+    with pytest.raises(error, match=message):
+        compare_all(*networks, DATA.first(20), **asked)
+
+
+def test_data_that_a_network_does_not_take_is_refused(networks):
+    with pytest.raises(ShapeMismatch, match="to run ResNet18 on an example"):
+        compare_all(*networks, (torch.randn(9, 3, 8, 8), torch.arange(9) % 2))
+
+
+def test_calibration_tells_a_pair_from_chance(networks):
+    same, other = (
+        calibrate(networks[0], b, ("conv1", "layer4.1"), DATA.first(100), measures=["cka_debiased"], permutations=19)[0]
+        for b in networks
+    )
+    assert same.p == other.p == 0.05 or same.p == 0.05
+    assert abs(same.median) < 0.1
+    assert same.n == 100
+
+
+def test_positions_cannot_be_shuffled(networks):
+    with pytest.raises(SettingError, match="rows that are not independent"):
+        calibrate(*networks, ("conv1", "conv1"), DATA, measures=["cka"], layout="position")
+
+
+def test_the_heat_map_has_a_panel_for_each_measure(found):
+    drawn = found.plot().to_dict()
+    assert len(drawn["concat"]) == len(MEASURES)
+    assert drawn["concat"][0]["title"]["text"] == MEASURES["cka"].title
+
+
+def test_a_measure_that_was_not_taken_has_no_table(found):
+    with pytest.raises(SettingError, match="it was not measured\ndo:    did you mean 'cka'"):
+        found.table("ckaa")
