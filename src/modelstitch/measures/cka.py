@@ -117,19 +117,17 @@ def debiased_cka_from_moments(moments: Moments) -> float:
     """
     # What is needed of the rows' lengths was summed with the second moments, so nothing is lost by streaming.
     products = _products(CKA_DEBIASED, moments)
-    scales = (float(moments.xx.trace()), float(moments.yy.trace()))
-    lengths = [
-        norms / scale_a / scale_b
-        for norms, scale_a, scale_b in (
-            (moments.norms_xy, *scales),
-            (moments.norms_xx, scales[0], scales[0]),
-            (moments.norms_yy, scales[1], scales[1]),
-        )
-    ]
+    traces = [float(scatter.trace()) for scatter in (moments.xx, moments.yy)]
+    a, b = (_power(math.sqrt(trace)) for trace in traces)
+    u, v = traces[0] / a / a, traces[1] / b / b
+    lengths = _Products(
+        moments.norms_xy / a / a / b / b, moments.norms_xx / a / a / a / a, moments.norms_yy / b / b / b / b
+    )
     # The mean of squares is at least the square of the mean, unless fourth powers left the range of float64.
-    if not all(0.5 / moments.n < own < math.inf for own in lengths[1:]):
-        raise _unsquarable(CKA_DEBIASED)
-    return _debiased(products, _Products(*lengths), _Products(1.0, 1.0, 1.0), moments.n)
+    for own, trace in ((lengths.x, u), (lengths.y, v)):
+        if not 0.9 * trace**2 / moments.n < own < math.inf:
+            raise _unsquarable(CKA_DEBIASED)
+    return _debiased(products, lengths, _Products(u * v, u * u, v * v), moments.n)
 
 
 @dataclass(frozen=True)
@@ -142,12 +140,15 @@ class _Products:
 
     def cosine(self, least: float) -> float:
         # By the Cauchy-Schwarz inequality the exact value is in the range; only rounding leaves it, by 1e-16.
-        return min(1.0, max(least, self.across / math.sqrt(self.x) / math.sqrt(self.y)))
+        return min(1.0, max(least, self.across / math.sqrt(self.x * self.y)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Kernel:
-    """One side's linear kernel: its centred rows, or their Gram matrix where that is smaller; of trace about 1."""
+    """One side's linear kernel: its centred rows, or their Gram matrix where that is smaller; of trace about 1.
+
+    ``lengths`` are the squared lengths of the rows, and ``own`` the inner product with itself.
+    """
 
     values: Float64[Tensor, "n k"]
     is_gram: bool
@@ -160,25 +161,34 @@ def _side(x: Float64[Tensor, "n p"]) -> _Kernel:
     norm = torch.linalg.matrix_norm(centred)
     if not bool(torch.isfinite(norm)):
         raise _unsquarable(CKA)
-    # Divided by the norm first, so that no product overflows or underflows at any scale of the activations.
-    unit: Tensor = centred / norm
+    # Divided first, so that no product overflows or underflows at any scale of the activations.
+    unit: Tensor = centred / _power(float(norm))
     is_gram = unit.shape[1] >= len(unit)
-    own = unit @ unit.T if is_gram else unit.T @ unit
-    return _Kernel(own if is_gram else unit, is_gram, unit.square().sum(1), float(own.square().sum()))
+    values = unit @ unit.T if is_gram else unit
+    return _Kernel(values, is_gram, unit.square().sum(1), _inner(values, is_gram, values, is_gram))
 
 
-def _inner(x: _Kernel, y: _Kernel) -> float:
+def _power(size: float) -> float:
+    """The power of two next to a size: dividing by it rounds nothing, so that equal sides give exactly 1."""
+    return math.ldexp(1.0, math.frexp(size)[1])
+
+
+def _inner(x: Tensor, x_is_gram: bool, y: Tensor, y_is_gram: bool) -> float:
     """``Σᵢⱼ Kᵢⱼ Lᵢⱼ`` of the centred kernels."""
-    if x.is_gram and y.is_gram:
-        return float(x.values.flatten() @ y.values.flatten())
-    if not x.is_gram and not y.is_gram:
-        return float((x.values.T @ y.values).square().sum())
-    gram, rows = (x.values, y.values) if x.is_gram else (y.values, x.values)
+    if x_is_gram and y_is_gram:
+        return float(x.flatten() @ y.flatten())
+    if not x_is_gram and not y_is_gram:
+        return float((x.T @ y).square().sum())
+    gram, rows = (x, y) if x_is_gram else (y, x)
     return float(rows.flatten() @ (gram @ rows).flatten())
 
 
+def _products_of(x: _Kernel, y: _Kernel) -> _Products:
+    return _Products(_inner(x.values, x.is_gram, y.values, y.is_gram), x.own, y.own)
+
+
 def _between(x: _Kernel, y: _Kernel) -> float:
-    return _biased(_Products(_inner(x, y), x.own, y.own))
+    return _biased(_products_of(x, y))
 
 
 def _between_debiased(x: _Kernel, y: _Kernel) -> float:
@@ -186,7 +196,7 @@ def _between_debiased(x: _Kernel, y: _Kernel) -> float:
     lengths = _Products(float(u @ v), float(u @ u), float(v @ v))
     traces = (float(u.sum()), float(v.sum()))
     squared = _Products(traces[0] * traces[1], traces[0] ** 2, traces[1] ** 2)
-    return _debiased(_Products(_inner(x, y), x.own, y.own), lengths, squared, len(u))
+    return _debiased(_products_of(x, y), lengths, squared, len(u))
 
 
 def _biased(products: _Products) -> float:
@@ -214,15 +224,14 @@ def _terms(products: _Products) -> tuple[float, float, float]:
 
 
 def _products(measure: Measure, moments: Moments) -> _Products:
-    """The inner products of both sides scaled to trace 1, for the same reason as in `_side`."""
+    """The inner products of both sides, scaled as in `_side`."""
     check_rows(measure.title, measure.promises, moments.n, len(moments.mean_x), len(moments.mean_y))
     for which, varies in (("x", moments.varies_x), ("y", moments.varies_y)):
         if not bool(varies.any()):
             raise constant(measure.title, which)
     xx, yy = moments.xx, moments.yy
-    x, y = xx.trace(), yy.trace()
-    across = moments.xy / x.sqrt() / y.sqrt()
-    return _Products(*(float(one.square().sum()) for one in (across, xx / x, yy / y)))
+    a, b = (_power(math.sqrt(float(scatter.trace()))) for scatter in (xx, yy))
+    return _Products(*(float(one.square().sum()) for one in (moments.xy / a / b, xx / a / a, yy / b / b)))
 
 
 def _unsquarable(measure: Measure) -> NumericalFailure:

@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torch._C import _LinAlgError as LinAlgError
 
 from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch, TooFewRows
 from modelstitch.measures.promises import Promises
@@ -117,7 +116,7 @@ def noted(compute: Callable[[], float]) -> tuple[float | None, str]:
         try:
             value = compute()
         # A decomposition that does not converge has no value either.
-        except (DataError, NumericalFailure, ShapeMismatch, LinAlgError) as failure:
+        except (DataError, NumericalFailure, ShapeMismatch, torch.linalg.LinAlgError) as failure:  # type: ignore[attr-defined]
             return None, str(failure)
     return value, "; ".join(str(one.message) for one in told)
 
