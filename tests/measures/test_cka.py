@@ -123,6 +123,12 @@ def test_canary_the_oracle_catches_a_wrong_measure(wrong, oracle):
         assert_equals_oracle(wrong, oracle, x + 1, y)
 
 
+@pytest.mark.parametrize("measure", BOTH)
+@pytest.mark.parametrize(("n", "p"), [(30, 5), (7, 7), (5, 20)])
+def test_a_side_takes_no_more_memory_than_its_rows(measure, n, p):
+    assert measure.side(normal(n, p, seed=1)).values.shape == (n, min(n, p))
+
+
 def test_the_functions_are_the_measures():
     x, y = sides(30, 5, 4)
     moments = Moments()
@@ -209,10 +215,11 @@ def test_debiased_reaches_minus_one():
 
 
 @pytest.mark.parametrize("p", [3, 12])
-def test_debiased_has_no_value_where_nothing_is_left_without_the_diagonal(p):
+@pytest.mark.parametrize("height", [0.3, 1.0, 7.7, 1e3])
+def test_debiased_has_no_value_where_nothing_is_left_without_the_diagonal(p, height):
     x, y = sides(9, p, p)
     lonely = torch.full_like(x, 0.1)
-    lonely[4, 1] = 1.0
+    lonely[4] = height * x[4]
     for run in (debiased_cka, lambda *pair: streamed(CKA_DEBIASED, *pair)):
         with pytest.raises(NumericalFailure, match="no covariance of x left without the diagonal"):
             run(lonely, y)

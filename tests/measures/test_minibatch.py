@@ -177,6 +177,13 @@ def test_regression_a_large_mean_in_float32_costs_no_digits(p, q, offset):
     assert accumulator.compute() == CKA_MINIBATCH(x, y)
 
 
+def test_a_first_row_far_from_the_others_costs_them_no_digits():
+    x, y = sides(60, 600, 500)
+    x[::20] += 20.0
+    found = tabled([x.float()], [y.float()], 20).value(0, 0)
+    assert found == pytest.approx(oracle(x, y, 20), abs=2e-7)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_rows_are_multiplied_in_float32(dtype):
     x, y = (side.to(dtype) for side in sides(30, 5, 4))
@@ -189,14 +196,17 @@ def test_products_keep_their_digits_where_float32_is_traded_for_speed(monkeypatc
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert tabled([x], [y], 16).value(0, 0) == pytest.approx(expected, abs=1e-6)
     # Whatever the processor would do with that setting, float64 is left alone by it.
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
-    assert tabled([x], [y], 16).value(0, 0) == pytest.approx(expected, abs=1e-7)
+    types, multiply = [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b, out: types.append(a.dtype) or multiply(a, b, out=out))
 
     def mixed():
         raise RuntimeError("set for one backend alone")
 
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
-    assert tabled([x], [y], 16).value(0, 0) == pytest.approx(expected, abs=1e-7)
+    for answer, dtype in ((lambda: "highest", "32"), (lambda: "medium", "64"), (mixed, "64")):
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", answer)
+        types.clear()
+        assert tabled([x], [y], 16).value(0, 0) == pytest.approx(expected, abs=1e-6)
+        assert {str(one) for one in types} == {f"torch.float{dtype}"}
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])

@@ -67,10 +67,10 @@ def _lower(centred: Float[Tensor, "n p"]) -> Float64[Tensor, "n n"]:
     products = centred.new_zeros(n, n)
     # Four slabs that reach down from the diagonal: 10/16 of the work of the whole product.
     slab = math.ceil(n / 4)
-    with torch.autocast(centred.device.type, enabled=False):
-        for begin in range(0, n, slab):
-            end = begin + slab
-            torch.mm(centred[begin:], centred[begin:end].T, out=products[begin:, begin:end])
+    for begin in range(0, n, slab):
+        end = begin + slab
+        # With `out`, autocast leaves the product alone.
+        torch.mm(centred[begin:], centred[begin:end].T, out=products[begin:, begin:end])
     return products.double()
 
 

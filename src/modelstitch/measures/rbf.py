@@ -99,7 +99,7 @@ def _squared_distances(centred: Float64[Tensor, "n p"]) -> Float64[Tensor, "n n"
     if float(lengths.max()) > _SPREAD * float(squares.median()):
         # A few rows far from all others, or many that are equal: differences taken one by one keep all digits.
         squares = torch.cdist(centred, centred, compute_mode="donot_use_mm_for_euclid_dist").square()
-    return squares.fill_diagonal_(0.0)
+    return squares
 
 
 def _between(x: Float64[Tensor, "n n"], y: Float64[Tensor, "n n"]) -> float:
