@@ -24,8 +24,8 @@ from modelstitch.moments.sums import require_finite
 FEWEST = 4
 """The unbiased estimate has no value on fewer rows."""
 
-# Within these bounds the products of float32 neither overflow nor lose digits to underflow.
-_SAFE = (1e-12, 1e12)
+# With a longest row of a squared length within these bounds float32 neither overflows nor loses digits to underflow.
+_SAFE = (1e-24, 1e24)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +60,24 @@ def hollow(near: Float[Tensor, "n p"]) -> Hollow:
 
 def _lower(centred: Float[Tensor, "n p"]) -> Float64[Tensor, "n n"]:
     """The products on and below the diagonal, in float64; what stands above it is left undefined."""
-    largest = float(torch.linalg.vector_norm(centred, float("inf")))
-    if centred.dtype == torch.float32 and not (_SAFE[0] < largest < _SAFE[1] and _float32_is_exact()):
-        centred = centred.double()
+    if centred.dtype == torch.float32 and _float32_is_exact():
+        products = _slabs(centred)
+        # The squared lengths tell of overflow and underflow; to look at the rows themselves would take longer.
+        if _SAFE[0] < float(products.diagonal().max()) < _SAFE[1]:
+            return products.double()
+    return _slabs(centred.double())
+
+
+def _slabs(centred: Tensor) -> Tensor:
+    """Four slabs that reach down from the diagonal: 10/16 of the work of the whole product."""
     n = len(centred)
     products = centred.new_zeros(n, n)
-    # Four slabs that reach down from the diagonal: 10/16 of the work of the whole product.
     slab = math.ceil(n / 4)
     for begin in range(0, n, slab):
         end = begin + slab
         # With `out`, autocast leaves the product alone.
         torch.mm(centred[begin:], centred[begin:end].T, out=products[begin:, begin:end])
-    return products.double()
+    return products
 
 
 def _float32_is_exact() -> bool:
