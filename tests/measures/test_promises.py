@@ -50,7 +50,9 @@ def test_a_mean_far_from_zero_costs_float32_no_digits(measure):
     assert measure(*far) == pytest.approx(measure(*(side.double() for side in far)), abs=1e-9)
 
 
-@pytest.mark.parametrize("measure", [one for one in MEASURES.values() if one not in STREAMING], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "measure", [one for one in MEASURES.values() if one not in STREAMING], ids=lambda one: one.name
+)
 def test_what_cannot_stream_says_so(measure):
     with pytest.raises(SettingError, match="needs all rows at once"):
         measure.accumulator()
@@ -85,8 +87,7 @@ def test_canary_the_promise_law_catches_a_wrong_measure(wrong, reason):
 def test_canary_the_promise_law_catches_a_wrong_declaration():
     distance = dataclasses.replace(CKA, metric=True, higher_is_more_similar=False)
     with pytest.raises(AssertionError, match="metric is wrong: no triangle inequality"):
-        for seed in range(20):
-            assert_keeps(lambda x, y: max(0.0, 1 - linear_cka(x, y)) ** 4, distance, seed)
+        assert_keeps(lambda x, y: max(0.0, 1 - linear_cka(x, y)) ** 9, distance, 0)
 
 
 class LastBatchOnly:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modelstitch.comparison.comparison import Comparison, Similarity
-from modelstitch.comparison.layout import LAYOUTS, Layout, laid_out
+from modelstitch.comparison.layout import LAYOUTS, laid_out
 from modelstitch.comparison.sinks import Kept, Multiplied, Sink, Summed
 from modelstitch.cut import Capture, Cut, capture
 from modelstitch.data import Samples, as_samples
@@ -28,7 +28,7 @@ def compare_all(
     data: object,
     *,
     measures: Sequence[str] = ("cka_minibatch",),
-    layout: Layout = "flatten",
+    layout: str = "flatten",
     cuts: tuple[Sequence[str], Sequence[str]] | None = None,
     every: bool = False,
     sample: int = 2000,
@@ -46,7 +46,7 @@ def compare_all(
         b: another, or the same one.
         data: examples: what `modelstitch.data.as_samples` takes; labels are not used.
         measures: names in `modelstitch.MEASURES`.
-        layout: what a row is; see `modelstitch.comparison.Layout`.
+        layout: what a row is: ``flatten``, ``pool`` or ``position``; see `modelstitch.comparison.Layout`.
         cuts: names of the cuts of each network; by default one a block.
         every: all legal cuts instead of one a block.
         sample: how many examples to keep for measures that need all rows at once.
@@ -96,7 +96,7 @@ def calibrate(
     data: object,
     *,
     measures: Sequence[str] = ("cka_debiased",),
-    layout: Layout = "flatten",
+    layout: str = "flatten",
     sample: int = 2000,
     permutations: int = 100,
     seed: int = 0,
@@ -167,7 +167,7 @@ def _captured(network: nn.Module, samples: Samples, device: str | None) -> tuple
 
 
 def _sinks(
-    measures: Sequence[Measure], cuts_a: Sequence[Cut], cuts_b: Sequence[Cut], layout: Layout, sample: int
+    measures: Sequence[Measure], cuts_a: Sequence[Cut], cuts_b: Sequence[Cut], layout: str, sample: int
 ) -> dict[str, Sink]:
     """Where each measure gets its values from; measures that can share a sink do."""
     summed, multiplied, kept = Summed(cuts_a, cuts_b, layout == "position"), Multiplied(), Kept(sample)
@@ -182,7 +182,7 @@ def _sinks(
     }
 
 
-def _columns(cut: Cut, layout: Layout) -> float:
+def _columns(cut: Cut, layout: str) -> int | float:
     """How many columns its rows have; without end where a length may vary."""
     sizes = cut.shape if layout == "flatten" else (cut.channels,)
     return math.inf if None in sizes else math.prod(size or 1 for size in sizes)
@@ -193,7 +193,7 @@ def _pass(
     second: Capture,
     at: list[list[Cut]],
     samples: Samples,
-    layout: Layout,
+    layout: str,
     sinks: Sequence[Sink],
     place: str,
 ) -> None:
@@ -210,7 +210,7 @@ def _pass(
                 sink.take(xs, ys, len(inputs))
 
 
-def _rows(activations: Sequence[Tensor], one: Capture, cuts: Sequence[Cut], layout: Layout) -> list[Tensor]:
+def _rows(activations: Sequence[Tensor], one: Capture, cuts: Sequence[Cut], layout: str) -> list[Tensor]:
     for activation, cut in zip(activations, cuts, strict=True):
         if not bool(torch.isfinite(activation).all()):
             found = f"activations at {cut.name!r} that are not finite"
@@ -225,7 +225,7 @@ def _similarity(
     at_b: tuple[int, Cut],
     names: tuple[str, str],
     data: str,
-    layout: Layout,
+    layout: str,
 ) -> Similarity:
     (i, x), (j, y) = at_a, at_b
     value, note = noted(lambda: sink.value(measure, i, j))

@@ -20,7 +20,7 @@ is the same in all three."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
-def laid_out(activation: Tensor, cut: Cut, layout: Layout) -> Tensor:
+def laid_out(activation: Tensor, cut: Cut, layout: str) -> Tensor:
     """The rows of an activation.
 
     Args:

@@ -1,0 +1,84 @@
+"""How much of the task a linear classifier reads off one network's activations: a quality, and no similarity.
+
+Reference: Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
+Beware: two networks of equal probe accuracy may hold nothing in common; and a probe with more channels than examples
+finds a class boundary in noise, which only the test examples show.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from modelstitch.errors import DataError, NumericalFailure
+
+
+def linear_probe(
+    x: Float[Tensor, "n p"],
+    labels: Int[Tensor, " n2"],
+    x_test: Float[Tensor, "m q"],
+    labels_test: Int[Tensor, " m2"],
+    *,
+    steps: int = 1000,
+) -> float:
+    """Accuracy on the test rows of a logistic regression fitted to the train rows.
+
+    Each channel is brought to mean 0 and variance 1 by the train rows; the regression is scikit-learn's, with an L2
+    penalty of strength C = 1.
+
+    Args:
+        x: activations to fit on.
+        labels: their classes.
+        x_test: activations to judge on, of other examples.
+        labels_test: their classes.
+        steps: how many steps of L-BFGS it may take.
+
+    Returns:
+        A share in [0, 1]; the share of the most frequent class comes for free.
+
+    Raises:
+        DataError: one class only, a test class that was not fitted, or rows, channels and labels that do not fit.
+        NumericalFailure: a value is not finite, or the regression has not converged.
+
+    Example:
+        >>> x, labels = torch.tensor([[0.0], [0.1], [1.0], [1.1]]), torch.tensor([0, 0, 1, 1])
+        >>> linear_probe(x, labels, x + 0.05, labels)
+        1.0
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    _check(x, labels, x_test, labels_test)
+    fit, judge = (rows.detach().cpu().double().numpy() for rows in (x, x_test))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=steps))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            probe.fit(fit, labels.detach().cpu().numpy())
+        except ConvergenceWarning as failure:
+            found = f"a regression that has not converged in {steps} steps"
+            raise NumericalFailure("a linear probe", found, "allow more steps") from failure
+    return float(probe.score(judge, labels_test.detach().cpu().numpy()))
+
+
+def _check(x: Tensor, labels: Tensor, x_test: Tensor, labels_test: Tensor) -> None:
+    sizes = [tuple(rows.shape) for rows in (x, x_test)]
+    if len(x) != len(labels) or len(x_test) != len(labels_test) or x.shape[1] != x_test.shape[1] or not len(x_test):
+        found = f"rows of {sizes[0]} and {sizes[1]} with {len(labels)} and {len(labels_test)} labels"
+        raise DataError("a linear probe", found, "give the same channels, and one label a row")
+    for name, rows in (("train", x), ("test", x_test)):
+        if not bool(torch.isfinite(rows).all()):
+            found = f"{name} activations that are not finite"
+            raise NumericalFailure("a linear probe", found, "look for the first layer that returns inf or nan")
+    fitted = set(labels.tolist())
+    if len(fitted) < 2:
+        raise DataError("a linear probe", "one class to fit on", "give examples of at least two classes")
+    unseen = sorted(set(labels_test.tolist()) - fitted)
+    if unseen:
+        found = f"test examples of classes {unseen}, which the train examples lack"
+        raise DataError("a linear probe", found, "fit on examples of every class")
