@@ -244,7 +244,7 @@ def test_the_options_of_stitch_reach_the_record(run, here):
     rest = ("--start", "random", "--batch-norm", "batch", "--device", "cpu", "--kernel", 3, "--limit", 64, "--json")
     record = json.loads(run("stitch", "r0@layer1.0 -> r0@layer1.0", *options, *rest).out)
     assert record["family"] == "BNAffineBN(kernel=3)"
-    assert record["matching"] == "TaskLoss(epochs=2, learning_rate=0.01, batch_size=64, start='random')"
+    assert record["matching"] == "TaskLoss(epochs=2, learning_rate=0.01, batch_size=64, start='random', patience=None)"
     assert record["batch_norm"] == "batch"
     assert len(record["learning_curve"]) == 2
 
@@ -264,10 +264,10 @@ def test_figures_are_written(run, here, tmp_path):
 
 
 def test_a_failed_stitching_gives_its_reason_and_exit_code_1(run, here, monkeypatch):
-    def diverge(*_, **__):
-        raise NumericalFailure("to fit", "a loss of inf", "lower the learning rate")
+    def diverge(family, halves, *_, **__):
+        return [NumericalFailure("to fit", "a loss of inf", "lower the learning rate") for _ in halves]
 
-    monkeypatch.setattr(sys.modules["modelstitch.stitching.measured"], "fit", diverge)
+    monkeypatch.setattr(sys.modules["modelstitch.stitching.measured"], "fit_all", diverge)
     ended = run("stitch", "m0@layer1 -> m1@layer1", "--limit", 100)
     assert ended.code == 1
     assert "failed, see below" in ended.out
@@ -276,13 +276,55 @@ def test_a_failed_stitching_gives_its_reason_and_exit_code_1(run, here, monkeypa
     check_refusal(figure, "none of 1 records has a value", "reason")
 
 
-def test_compare_gives_the_cka_of_the_library(run, here):
-    rows = [json.loads(line) for line in run("compare", "m0", "m1", "--json").out.splitlines()]
+def test_compare_gives_the_numbers_of_the_library(run, here):
+    shown = run("compare", "m0", "m1", "--measure", "cka_minibatch,procrustes")
+    found = [
+        json.loads(line)
+        for line in run("compare", "m0", "m1", "--measure", "cka,procrustes", "--json").out.splitlines()
+    ]
     a, b = (load_folder(name)[0] for name in ("m0", "m1"))
-    assert [row["cka"] for row in rows] == [cka for _, _, cka in ms.compare(a, b, ms.load("digits").test)]
-    shown = run("compare", "m0", "m1").out
-    assert f"{rows[0]['cka']:.3f}" in shown
-    assert "299 test examples" in shown
+    expected = ms.compare_all(a, b, ms.load("digits").test, measures=["cka", "procrustes"], names=("m0", "m1"))
+    assert [row["value"] for row in found] == [one.value for one in expected]
+    assert [(row["measure"], row["cut_a"], row["cut_b"]) for row in found][:3] == [
+        *(("cka", "layer1", "layer1"), ("cka", "layer1", "layer2"), ("cka", "layer2", "layer1"))
+    ]
+    assert f"{expected.table('procrustes').loc['layer2', 'layer1']:.3f}" in shown.out
+    assert "299 examples of digits, layout flatten" in shown.out
+    assert "distance: less is more alike" in shown.out
+
+
+def test_compare_of_two_cuts_and_by_chance(run, here):
+    one = json.loads(run("compare", "m0@layer1", "m1@layer2", "--measure", "procrustes", "--json").out)
+    assert (one["cut_a"], one["cut_b"]) == ("layer1", "layer2")
+    null = run("compare", "m0@layer1", "m1@layer2", "--measure", "procrustes,rsa", "--null", 9)
+    assert f"{one['value']:.3f}" in null.out
+    assert "0.100" in null.out
+    assert "299 rows shuffled 9 times" in null.out
+
+
+def test_compare_draws_heat_maps(run, here):
+    ended = run("compare", "m0", "m1", "--measure", "cka,cca", "--figure", "heat.svg")
+    assert "written: heat.svg" in ended.err
+    assert (
+        "mean canonical correlation" in Path("heat.svg").read_text().lower()
+        or "cca" in Path("heat.svg").read_text().lower()
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        (["m0@layer1", "m1"], "one network and one cut"),
+        (["m0", "m1", "--null", 9], "a calibration of one pair"),
+        (["m0@layer1", "m1@layer1", "--all"], "one cut on each side"),
+        (["m0@layer1", "m1@layer1", "--null", 9, "--figure", "a.png"], "no map to draw"),
+        (["m0", "m1", "--measure", "ckaa"], "no measure of that name"),
+        (["m0", "m1", "--layout", "flat"], "no such layout"),
+        (["m0@layer1", "m1@layer1", "--null", 0], "nothing to compare with"),
+    ],
+)
+def test_a_wrong_comparison_is_refused_in_three_lines(run, here, typed, found):
+    check_refusal(run("compare", *typed), found, ".")
 
 
 def test_the_demo_writes_what_it_says(run, tmp_path, monkeypatch):

@@ -63,10 +63,18 @@ class Family:
         Raises:
             ShapeMismatch: the family cannot map the one cut onto the other.
         """
+        self.check(bottom, top)
+        return self._module(bottom, top)
+
+    def check(self, bottom: Cut, top: Cut) -> None:
+        """Refuse two cuts that the family cannot map the one onto the other.
+
+        Raises:
+            ShapeMismatch: it cannot.
+        """
         obstacle = self.obstacle(bottom, top)
         if obstacle:
             raise ShapeMismatch(f"{self} from {bottom} to {top}", *obstacle)
-        return self._module(bottom, top)
 
     def obstacle(self, bottom: Cut, top: Cut) -> tuple[str, str] | None:
         """Why the family cannot map the one cut onto the other, and what to do; None if it can."""

@@ -104,20 +104,13 @@ def measure(
         outcome = next(outcomes) if isinstance(found, Fit) else found
         results.append(_found(found, outcome, bottom, top, sums, setting))
     share = (time.perf_counter() - begun) / len(places)
-    return [
-        Record(
-            **(columns := asked(place.stitching, bottom, top, train, test, setting, control)),
-            **result,
-            key=key_of(columns),
-            bottom_depth=below.depth,
-            top_depth=above.depth,
-            n_fit=len(train),
-            n_test=len(test),
-            seconds=share,
-            **provenance(top.device),
-        )
-        for place, (below, above), result in zip(places, cuts, results, strict=True)
-    ]
+    records = []
+    for place, (below, above), result in zip(places, cuts, results, strict=True):
+        columns = asked(place.stitching, bottom, top, train, test, setting, control)
+        columns |= {"key": key_of(columns), "bottom_depth": below.depth, "top_depth": above.depth}
+        columns |= {"n_fit": len(train), "n_test": len(test), "seconds": share}
+        records.append(Record(**columns, **result, **provenance(top.device)))
+    return records
 
 
 def asked(

@@ -122,9 +122,11 @@ def stitch(
     ready = {name: prepare(network, name, measure_on, device=device) for name, network in named}
     bottom, top = ready[stitching.bottom], ready[stitching.top]
     pair = (bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut))
+    setting = Setting(family or Affine(), by or TaskLoss(), batch_norm, seed)
+    setting.family.check(*pair)
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)
-    job = Job(fit_on, measure_on, Setting(family or Affine(), by or TaskLoss(), batch_norm, seed), every=False)
+    job = Job(fit_on, measure_on, setting, every=False)
     return run([job.group(bottom, top, [pair])], store)[0]
 
 
