@@ -259,3 +259,7 @@ def main() -> None:
             check_same(bottom, plain)
             flattened.add(bottom, top, top_sides)
             stitch(bottom, top, train, split.test, store)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,8 @@ Networks: ten ResNet-18 of width 8 in NETS/seed0 … NETS/seed9, each made by
   first, or the first alone?
 
 Expected: CKA and Procrustes find the same cut nearly always, CCA and its kin less often; CCA does not see components
-being taken away. Each line of OUT is one measure between two networks (or a network and itself), by one layout.
+being taken away. Each line of OUT/records.jsonl is one measure between two networks (or a network and itself), by one
+layout; before them stands where and how they were made.
 Time: about half an hour on one core.
 """
 
@@ -143,21 +144,106 @@ def main() -> None:
     test = ms.load("fashion_mnist").test
     nets = [load_folder(asked.nets / f"seed{s}")[0] for s in range(asked.networks)]
     fresh = [untrained(network, seed=s) for s, network in enumerate(nets)]
-    done = set()
-    if asked.out.exists():
-        done = {(line["measure"], line["layout"]) for line in map(json.loads, asked.out.read_text().splitlines())}
+    asked.out.mkdir(parents=True, exist_ok=True)
+    path = asked.out / "records.jsonl"
+    done = {(line["measure"], line["layout"]) for line in lines_of(path)} if path.exists() else set()
     for layout, n in LAYOUTS.items():
         data = test.first(min(n, asked.images or n))
         rows = [rows_of(network, data, layout) for network in nets]
         other = [rows_of(network, data, layout) for network in fresh]
-        left = [one for one in MEASURES.values() if (one.name, layout) not in done]
+        # Which channel is largest says something of answers alone.
+        left = [one for one in MEASURES.values() if (one.name, layout) not in done and one.name != "agreement"]
         for measure in track(left, f"measures, {layout}", len(left)):
             lines = [*_lines(measure, rows, other)]
-            common = {"measure": measure.name, "layout": layout, "data": data.name, "n": len(data)}
-            common |= {"cuts": list(rows[0]), "test_data": data.fingerprint, **provenance("cpu")}
-            text = "".join(json.dumps({**common, **line}) + "\n" for line in lines)
-            with asked.out.open("a") as file:
+            made = {"test": "made", "data": data.name, "n": len(data), "networks": len(nets), "cuts": list(rows[0])}
+            made |= {"test_data": data.fingerprint, **provenance("cpu")}
+            common = {"measure": measure.name, "layout": layout}
+            text = "".join(json.dumps({**common, **line}) + "\n" for line in [made, *lines])
+            with path.open("a") as file:
                 file.write(text)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """What was found, line by line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def found_same(lines: list[dict[str, Any]], measure: Measure, without: int | None = None) -> float | None:
+    """How often the most similar cut of the other network is the same cut, in percent; None where values are missing.
+
+    Args:
+        lines: of the sanity test by one measure and layout.
+        measure: says which values are more similar, and whether a table may also be read by its columns.
+        without: a network to leave out.
+    """
+    hits = total = 0
+    for line in lines:
+        if without in (line["a"], line["b"]):
+            continue
+        values = line["values"]
+        if any(value is None for row in values for value in row):
+            return None
+        readings = [values, [list(column) for column in zip(*values, strict=True)]]
+        best = max if measure.promises.higher_is_more_similar else min
+        for table in readings if measure.promises.symmetric else readings[:1]:
+            hits += sum(row.index(best(row)) == i for i, row in enumerate(table))
+            total += len(table)
+    return 100 * hits / total
+
+
+def spread(lines: list[dict[str, Any]], measure: Measure, networks: int) -> float:
+    """The standard error of `found_same`, in percent, by leaving out one network at a time (jackknife)."""
+    each = [found_same(lines, measure, without) or 0.0 for without in range(networks)]
+    mean = sum(each) / networks
+    return ((networks - 1) / networks * sum((one - mean) ** 2 for one in each)) ** 0.5
+
+
+def mean_of(values: list[float | None]) -> str:
+    """The mean, or a dash where any is missing."""
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.2f}" if len(known) == len(values) and known else "–"
+
+
+def table(folder: Path) -> str:
+    """The markdown table of the records in a folder, and below it how they were made."""
+    lines = lines_of(folder / "records.jsonl")
+    head = ["measure", "same cut, pool", "same cut, flatten", "two seeds", "untrained", "chance"]
+    head += ["90 % of PCs gone", "first PC gone"]
+    shown = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name in dict.fromkeys(line["measure"] for line in lines):
+        own = [line for line in lines if line["measure"] == name]
+        shown.append("| " + " | ".join([f"`{name}`", *_sanity_cells(own, name), *_pool_cells(own)]) + " |")
+    made = {line["layout"]: line for line in lines if line["test"] == "made"}
+    first = next(iter(made.values()))
+    sizes = ", ".join(f"{line['n']:,} images by {layout}" for layout, line in made.items())
+    versions = ", ".join(f"{key} {value}" for key, value in first["versions"].items())
+    return "\n".join(shown) + (
+        f"\n\nSame cut: percent of the {len(first['cuts'])} block cuts of one network whose most similar cut in another "
+        f"is the same cut, over all ordered pairs of {first['networks']} networks, ± standard error (jackknife over "
+        f"networks); by chance {100 / len(first['cuts']):.0f}. The other columns are means over networks and cuts, by "
+        f"pool: two seeds at the same cut; a network and its untrained copy; two seeds with the images shuffled; a "
+        f"layer and itself with nine tenths of its principal components taken away, the least first, and with the "
+        f"first alone taken away (three networks). A dash: no value, for want of images. Data {first['data']}, test "
+        f"set, {sizes}; {versions}; {first['device']}, {first['threads']} thread, commit {first['commit']}."
+    )
+
+
+def _sanity_cells(own: list[dict[str, Any]], name: str) -> list[str]:
+    cells = []
+    for layout in LAYOUTS:
+        lines = [line for line in own if line["layout"] == layout and line["test"] == "sanity"]
+        share = found_same(lines, MEASURES[name])
+        networks = 1 + max(max(line["a"], line["b"]) for line in lines)
+        cells.append("–" if share is None else f"{share:.0f} ± {spread(lines, MEASURES[name], networks):.0f}")
+    return cells
+
+
+def _pool_cells(own: list[dict[str, Any]]) -> list[str]:
+    pool = [line for line in own if line["layout"] == "pool"]
+    same = [row[i] for line in pool if line["test"] == "sanity" for i, row in enumerate(line["values"])]
+    kept = {share: [line for line in pool if line.get("kept") == share] for share in (KEPT[-1], -1.0)}
+    groups = [[line for line in pool if line["test"] == test] for test in ("untrained", "chance")] + [*kept.values()]
+    return [mean_of(same), *(mean_of([value for line in group for value in line["values"]]) for group in groups)]
 
 
 def _lines(measure: Measure, rows: list[Rows], other: list[Rows]) -> Iterator[dict[str, Any]]:
