@@ -1,13 +1,15 @@
 """Redraw every figure and table of README and docs from the records under results/: no number is typed by hand.
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where NAME is a folder of results/.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where NAME is a key of `tables`.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -56,20 +58,58 @@ def _recipe(frame: pd.DataFrame) -> str:
     )
 
 
+def promises_table() -> str:
+    """One row a measure: what it declares, as the tests hold it to."""
+    names = ("orthogonal", "isotropic_scale", "translation", "invertible_linear", "permutation")
+    head = ["measure", "range", "more is", "metric", *(name.replace("_", " ") for name in names), "rows", "streams"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for measure in ms.MEASURES.values():
+        kept = measure.promises
+        low, high = (f"{bound:.3g}" for bound in kept.range)
+        alike = "alike" if kept.higher_is_more_similar else "apart"
+        rows = {"any": "", "advised": ", more than channels advised", "required": ", more than dimensions required"}
+        streams = measure.from_moments is not None or measure.streaming is not None
+        cells = [f"`{measure.name}`: {measure.title}", f"{low} to {high}", alike, "yes" if kept.metric else "no"]
+        cells += ["yes" if name in kept.invariances else "no" for name in names]
+        cells += [f"{kept.least_rows}{rows[kept.rows_per_channel]}", "yes" if streams else "no"]
+        lines.append("| " + " | ".join(cells) + " |")
+    asymmetric = ", ".join(f"`{one.name}`" for one in ms.MEASURES.values() if not one.promises.symmetric)
+    return "\n".join(lines) + f"\n\nAll but {asymmetric} are symmetric. Least number of rows in the column *rows*."
+
+
+def recipe(name: str) -> Any:
+    """A script of recipes/, imported without being run."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tables() -> dict[str, str]:
+    """Every table that a page may ask for, by name."""
+    seeds = ms.open_records(ROOT / "results" / "fashion_mnist_seeds" / "records.jsonl")
+    return {
+        "fashion_mnist_seeds": penalty_table(seeds.to_pandas()),
+        "promises": promises_table(),
+        "which_measure": recipe("which_measure").table(ROOT / "results" / "which_measure"),
+    }
+
+
 def main() -> None:
     """Figures first, then the tables of every page."""
-    tables = {}
-    for path in sorted((ROOT / "results").glob("*/records.jsonl")):
-        records = ms.open_records(path)
-        for ending in ("png", "html"):
-            ms.save_figure(records.plot(), path.with_name(f"penalty.{ending}"))
-        tables[path.parent.name] = penalty_table(records.to_pandas())
+    folder = ROOT / "results" / "fashion_mnist_seeds"
+    records = ms.open_records(folder / "records.jsonl")
+    for ending in ("png", "html"):
+        ms.save_figure(records.plot(), folder / f"penalty.{ending}")
+    made = tables()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         asked = {name for _, name, _ in MARKED.findall(text)}
-        if asked - tables.keys():
-            sys.exit(f"{page} asks for tables of {sorted(asked - tables.keys())}, which have no records under results/")
-        page.write_text(MARKED.sub(lambda m: m[1] + tables[m[2]] + "\n" + m[3], text), encoding="utf-8")
+        if asked - made.keys():
+            sys.exit(f"{page} asks for tables of {sorted(asked - made.keys())}, which nothing makes")
+        page.write_text(MARKED.sub(lambda m: m[1] + made[m[2]] + "\n" + m[3], text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,15 +29,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 import modelstitch as ms
 from modelstitch.data import Samples
-from modelstitch.figures.style import GREY, styled, wrapped
-from modelstitch.measures import MEASURES, noted
+from modelstitch.measures import MEASURES
 from modelstitch.networks import load_folder
 from modelstitch.seeding import generator
 from modelstitch.stitching import Prepared, Setting, check_identity, prepare, provenance

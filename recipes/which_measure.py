@@ -82,7 +82,7 @@ def between(measure: Measure, x: Any, y: Any) -> float | None:
     return noted(partial(measure.between, x, y))[0]
 
 
-def table(measure: Measure, a: dict[str, Any], b: dict[str, Any]) -> list[list[float | None]]:
+def cut_by_cut(measure: Measure, a: dict[str, Any], b: dict[str, Any]) -> list[list[float | None]]:
     """The measure at every cut of a and every cut of b."""
     return [[_short(between(measure, x, y)) for y in b.values()] for x in a.values()]
 
@@ -106,7 +106,7 @@ def sanity(measure: Measure, networks: list[dict[str, Any]]) -> Iterator[dict[st
     """All cuts of each network against all cuts of each other one."""
     for a, b in permutations(range(len(networks)), 2):
         if a < b or not measure.promises.symmetric:
-            yield {"test": "sanity", "a": a, "b": b, "values": table(measure, networks[a], networks[b])}
+            yield {"test": "sanity", "a": a, "b": b, "values": cut_by_cut(measure, networks[a], networks[b])}
 
 
 def specificity(
@@ -218,9 +218,9 @@ def table(folder: Path) -> str:
     sizes = ", ".join(f"{line['n']:,} images by {layout}" for layout, line in made.items())
     versions = ", ".join(f"{key} {value}" for key, value in first["versions"].items())
     return "\n".join(shown) + (
-        f"\n\nSame cut: percent of the {len(first['cuts'])} block cuts of one network whose most similar cut in another "
-        f"is the same cut, over all ordered pairs of {first['networks']} networks, ± standard error (jackknife over "
-        f"networks); by chance {100 / len(first['cuts']):.0f}. The other columns are means over networks and cuts, by "
+        f"\n\nSame cut: percent of the {len(first['cuts'])} block cuts of one network whose most similar cut in "
+        f"another is the same cut, over all ordered pairs of {first['networks']} networks, ± standard error "
+        f"(jackknife over networks); by chance {100 / len(first['cuts']):.0f}. The other columns are means over networks and cuts, by "
         f"pool: two seeds at the same cut; a network and its untrained copy; two seeds with the images shuffled; a "
         f"layer and itself with nine tenths of its principal components taken away, the least first, and with the "
         f"first alone taken away (three networks). A dash: no value, for want of images. Data {first['data']}, test "

@@ -11,7 +11,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+
+
+def blocks_of(text: str) -> list[tuple[str, str]]:
+    """The language and the text of each block of code."""
+    return re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
+
+
+BLOCKS = blocks_of(README)
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
 
 # Rounding differs between processors, and one of the 299 test images more or less is 0.33 points.
@@ -32,10 +39,12 @@ def test_same_tells_other_words_and_other_numbers() -> None:
     assert not same("A +1.00", "A +9.00")
 
 
-def test_python_blocks_print_what_stands_below_them() -> None:
+@pytest.mark.parametrize(("page", "blocks"), [("README.md", 2), ("docs/measures.md", 1)])
+def test_python_blocks_print_what_stands_below_them(page: str, blocks: int) -> None:
     names: dict[str, object] = {}
     shown = 0
-    for (kind, code), (following, text) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
+    found = blocks_of((ROOT / page).read_text(encoding="utf-8"))
+    for (kind, code), (following, text) in zip(found, [*found[1:], ("", "")], strict=True):
         if kind != "python":
             continue
         printed = io.StringIO()
@@ -44,7 +53,7 @@ def test_python_blocks_print_what_stands_below_them() -> None:
         assert following == "text"
         assert same(printed.getvalue(), text), f"the README says\n{text}\nand the code prints\n{printed.getvalue()}"
         shown += 1
-    assert shown == 2
+    assert shown == blocks
 
 
 def test_commands_run(tmp_path: Path) -> None:
@@ -64,7 +73,7 @@ def test_make_targets_named_in_the_readme_exist() -> None:
     assert named <= targets
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/glossary.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/glossary.md", "docs/measures.md"])
 def test_links_lead_to_files(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     local = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link]
@@ -78,13 +87,11 @@ def test_tables_come_from_the_records(tmp_path: Path) -> None:
         import build
     finally:
         sys.path.pop(0)
-    import modelstitch as ms
-
-    tables = [(name, body) for page in build.PAGES for _, name, body in _tables(page.read_text(encoding="utf-8"))]
-    assert tables
-    for name, body in tables:
-        frame = ms.open_records(ROOT / "results" / name / "records.jsonl").to_pandas()
-        assert body.strip() == build.penalty_table(frame).strip()
+    made = build.tables()
+    found = [(name, body) for page in build.PAGES for _, name, body in _tables(page.read_text(encoding="utf-8"))]
+    assert {name for name, _ in found} == made.keys()
+    for name, body in found:
+        assert body.strip() == made[name].strip(), name
 
 
 def _tables(text: str) -> list[tuple[str, str, str]]:

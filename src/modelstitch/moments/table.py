@@ -50,6 +50,9 @@ class MomentsTable:
         new_ys = [side_of(f"y[{j}]", y) for j, y in enumerate(rows_y)]
         across = [[cross_of(x, y) for y in rows_y] for x in rows_x]
         if self._xs:
+            # The sides first: they refuse other channels in words.
+            xs_of_all = [joined_sides(old, new) for old, new in zip(self._xs, new_xs, strict=True)]
+            ys_of_all = [joined_sides(old, new) for old, new in zip(self._ys, new_ys, strict=True)]
             across = [
                 [
                     joined_crosses(self._across[i][j], (self._xs[i], self._ys[j]), one, (new_xs[i], new_ys[j]))
@@ -57,8 +60,7 @@ class MomentsTable:
                 ]
                 for i, line in enumerate(across)
             ]
-            new_xs = [joined_sides(old, new) for old, new in zip(self._xs, new_xs, strict=True)]
-            new_ys = [joined_sides(old, new) for old, new in zip(self._ys, new_ys, strict=True)]
+            new_xs, new_ys = xs_of_all, ys_of_all
         self._xs, self._ys, self._across = new_xs, new_ys, across
 
     def at(self, i: int, j: int) -> Moments:

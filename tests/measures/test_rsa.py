@@ -1,0 +1,55 @@
+"""RSA against SciPy's distances and Spearman's correlation; ties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import pdist
+from scipy.stats import pearsonr, spearmanr
+
+from modelstitch.errors import NumericalFailure
+from modelstitch.measures import rsa
+from modelstitch.seeding import generator
+
+
+def paired(n, p, q, seed=0):
+    random = generator("rsa test", n, p, q, seed)
+    x = torch.randn(n, p, generator=random)
+    return x, torch.tanh(x @ torch.randn(p, q, generator=random)) + 0.3 * torch.randn(n, q, generator=random)
+
+
+def oracle(x, y, correlate=spearmanr):
+    return correlate(*(pdist(side.double().numpy()) for side in (x, y)))[0]
+
+
+@pytest.mark.parametrize(("n", "p", "q"), [(3, 2, 2), (20, 4, 7), (12, 40, 3)])
+def test_equals_the_definition(n, p, q):
+    x, y = paired(n, p, q)
+    assert rsa(x, y) == pytest.approx(oracle(x, y), abs=1e-12)
+    assert rsa(x + 10, y) == pytest.approx(oracle((x + 10).double(), y), abs=1e-12)
+
+
+def test_canary_pearson_is_another_number():
+    x, y = paired(20, 4, 7)
+    assert abs(rsa(x, y) - oracle(x, y, pearsonr)) > 1e-3
+
+
+def test_equal_distances_share_a_rank():
+    # Corners of a square: four sides and two diagonals, computed from rows that no two operations round alike.
+    square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).double()
+    turn = torch.tensor([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    x = 0.1 * square @ turn + 7
+    y = torch.randn(4, 3, generator=generator("rsa square"))
+    assert rsa(x, y) == pytest.approx(oracle(square, y), abs=1e-12)
+
+
+def test_repeated_rows_are_at_no_distance():
+    x, y = paired(10, 4, 3)
+    x, y = torch.cat([x, x]), torch.cat([y, y])
+    assert rsa(x, y) == pytest.approx(oracle(x, y), abs=1e-12)
+
+
+def test_distances_that_are_all_equal_have_no_order():
+    with pytest.raises(NumericalFailure, match="distances that are all equal"):
+        rsa(torch.eye(3), torch.randn(3, 2, generator=generator("rsa")))
