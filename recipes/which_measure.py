@@ -217,15 +217,17 @@ def table(folder: Path) -> str:
     first = next(iter(made.values()))
     sizes = ", ".join(f"{line['n']:,} images by {layout}" for layout, line in made.items())
     versions = ", ".join(f"{key} {value}" for key, value in first["versions"].items())
-    return "\n".join(shown) + (
-        f"\n\nSame cut: percent of the {len(first['cuts'])} block cuts of one network whose most similar cut in "
-        f"another is the same cut, over all ordered pairs of {first['networks']} networks, ± standard error "
-        f"(jackknife over networks); by chance {100 / len(first['cuts']):.0f}. The other columns are means over networks and cuts, by "
-        f"pool: two seeds at the same cut; a network and its untrained copy; two seeds with the images shuffled; a "
-        f"layer and itself with nine tenths of its principal components taken away, the least first, and with the "
-        f"first alone taken away (three networks). A dash: no value, for want of images. Data {first['data']}, test "
-        f"set, {sizes}; {versions}; {first['device']}, {first['threads']} thread, commit {first['commit']}."
+    told = (
+        f"Same cut: percent of the {len(first['cuts'])} block cuts of one network whose most similar cut in another is "
+        f"the same cut, over all ordered pairs of {first['networks']} networks, ± standard error (jackknife over "
+        f"networks); by chance {100 / len(first['cuts']):.0f}.",
+        "The other columns are means over networks and cuts, by pool: two seeds at the same cut; a network and its "
+        "untrained copy; two seeds with the images shuffled; a layer and itself with nine tenths of its principal "
+        "components taken away, the least first, and with the first alone taken away (three networks).",
+        f"A dash: no value, for want of images. Data {first['data']}, test set, {sizes}; {versions}; "
+        f"{first['device']}, {first['threads']} thread, commit {first['commit']}.",
     )
+    return "\n".join(shown) + "\n\n" + " ".join(told)
 
 
 def _sanity_cells(own: list[dict[str, Any]], name: str) -> list[str]:
