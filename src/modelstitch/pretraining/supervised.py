@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from modelstitch.data import Samples
 from modelstitch.data.samples import check_samples
 from modelstitch.errors import NumericalFailure, SettingError
+from modelstitch.memory import kept_memory
 from modelstitch.progress import track
 from modelstitch.seeding import generator
 
@@ -90,7 +91,8 @@ def train_supervised(
         label = f"{samples.name} epoch {epoch}/{schedule.epochs}"
         batches = _batches(samples, schedule.batch_size, seed, epoch)
         tracked = track(batches, label, steps_per_epoch(len(samples), schedule.batch_size))
-        curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
+        with kept_memory():
+            curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
     network.to(home).eval()
     return curve
 
