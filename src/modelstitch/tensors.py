@@ -38,6 +38,17 @@ def rows(activation: Tensor, kind: Kind) -> Tensor:
     return activation.reshape(-1, activation.shape[-1])
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether no value is infinite or NaN.
+
+    Example:
+        >>> all_finite(torch.tensor([1.0, 2.0])), all_finite(torch.tensor([1.0, float("nan")]))
+        (True, False)
+    """
+    # A sum reads each value once and writes none. That of sound values may overflow, so only a sound sum decides.
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """16 hex digits that change when a name, shape, type or bit of any tensor changes; order does not matter.
 

@@ -16,7 +16,9 @@ from modelstitch.cut import Capture, Cut, capture
 from modelstitch.data import Samples, as_samples
 from modelstitch.errors import NumericalFailure, SettingError, did_you_mean
 from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
+from modelstitch.memory import kept_memory
 from modelstitch.progress import track
+from modelstitch.tensors import all_finite
 
 # Second moments of this many channels take 32 MB a pair in float64; flattened maps would take a thousand times that.
 _WIDEST = 2048
@@ -201,7 +203,7 @@ def _pass(
     same = first is second and at[0] == at[1]
     below, above = first.bottoms(at[0]), second.bottoms(at[1])
     label, size = f"activations at {len(at[0])} and {len(at[1])} cuts", 256
-    with torch.no_grad():
+    with torch.no_grad(), kept_memory():
         for inputs, _ in track(samples.batches(size), label, math.ceil(len(samples) / size)):
             inputs = inputs.to(place)
             xs = _rows(below(inputs), first, at[0], layout)
@@ -212,7 +214,7 @@ def _pass(
 
 def _rows(activations: Sequence[Tensor], one: Capture, cuts: Sequence[Cut], layout: str) -> list[Tensor]:
     for activation, cut in zip(activations, cuts, strict=True):
-        if not bool(torch.isfinite(activation).all()):
+        if not all_finite(activation):
             found = f"activations at {cut.name!r} that are not finite"
             raise NumericalFailure(f"to compare {one.name}", found, "load sound weights, or cut before that place")
     return [laid_out(activation, cut, layout) for activation, cut in zip(activations, cuts, strict=True)]

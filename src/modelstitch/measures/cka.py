@@ -161,11 +161,12 @@ def _side(x: Float64[Tensor, "n p"]) -> _Kernel:
     norm = torch.linalg.matrix_norm(centred)
     if not bool(torch.isfinite(norm)):
         raise _unsquarable(CKA)
-    # Divided first, so that no product overflows or underflows at any scale of the activations.
-    unit: Tensor = centred / _power(float(norm))
+    # Divided first, so that no product overflows or underflows at any scale of the activations; in place, since another
+    # copy takes as long as a fifth of the product.
+    unit = centred.div_(_power(float(norm)))
     is_gram = unit.shape[1] >= len(unit)
     values = unit @ unit.T if is_gram else unit
-    return _Kernel(values, is_gram, unit.square().sum(1), _inner(values, is_gram, values, is_gram))
+    return _Kernel(values, is_gram, torch.einsum("ij,ij->i", unit, unit), _inner(values, is_gram, values, is_gram))
 
 
 def _power(size: float) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor
 from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch, TooFewRows
 from modelstitch.measures.promises import Promises
 from modelstitch.moments import Moments, varying
+from modelstitch.tensors import all_finite
 
 
 @runtime_checkable
@@ -211,13 +212,13 @@ def constant(name: str, which: str) -> NumericalFailure:
 
 def _checked(name: str, which: str, rows: Tensor) -> Tensor:
     rows = rows.detach().cpu().double()
-    if not bool(torch.isfinite(rows).all()):
+    if not all_finite(rows):
         raise NumericalFailure(
             asked=name,
             found=f"values of {which} that are not finite",
             do="look for the first layer that returns inf or nan",
         )
     mean = rows.mean(0)
-    if not bool(varying(mean, (rows - mean).square().sum(0), len(rows)).any()):
+    if not bool(varying(mean, (rows - mean).square_().sum(0), len(rows)).any()):
         raise constant(name, which)
     return rows

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from modelstitch.errors import DataError, NumericalFailure
+from modelstitch.tensors import all_finite
 
 
 def linear_probe(
@@ -72,7 +73,7 @@ def _check(x: Tensor, labels: Tensor, x_test: Tensor, labels_test: Tensor) -> No
         found = f"rows of {sizes[0]} and {sizes[1]} with {len(labels)} and {len(labels_test)} labels"
         raise DataError("a linear probe", found, "give the same channels, and one label a row")
     for name, rows in (("train", x), ("test", x_test)):
-        if not bool(torch.isfinite(rows).all()):
+        if not all_finite(rows):
             found = f"{name} activations that are not finite"
             raise NumericalFailure("a linear probe", found, "look for the first layer that returns inf or nan")
     fitted = set(labels.tolist())

@@ -126,9 +126,7 @@ class Layer:
         if self._near is not None:
             rows = rows.to(self._near)
         rows = rows if rows.dtype == torch.float64 else rows.float()
-        # A sum reads each value once; only if it is not finite is there a reason to look at each.
-        if not bool(torch.isfinite(rows.sum())):
-            require_finite(self._name, rows)
+        require_finite(self._name, rows)
         return rows
 
     def take(self, rows: Float[Tensor, "n p"]) -> None:

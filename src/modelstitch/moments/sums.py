@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from modelstitch.errors import NumericalFailure, ShapeMismatch
+from modelstitch.tensors import all_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +154,8 @@ def require_finite(name: str, values: Tensor) -> None:
     Raises:
         NumericalFailure: there are such values.
     """
-    bad = int((~torch.isfinite(values)).sum())
-    if bad:
+    if not all_finite(values):
+        bad = int((~torch.isfinite(values)).sum())
         raise NumericalFailure(
             asked=f"the moments of {name}",
             found=f"{bad} of {values.numel()} values of {name} not finite, in a batch of {tuple(values.shape)}",
