@@ -2,17 +2,18 @@
 
     make bench        (or: .venv/bin/python benchmarks/all_pairs_cka.py)
 
-Two ResNet-18 of width 16 on 28 x 28 images, every block cut flattened, batches of 256, none of them short: packages weigh
-a short last batch differently. Values do not matter for time, so the data is noise, smooth and of ten kinds, and the networks are
-untrained, but for batch norms that know their mean and variance. Without that, all images get nearly the same activations,
-where the packages lose digits in float32 (up to 0.003 of a value; ours stay with a float64 oracle). Ways:
+Two ResNet-18 of width 16 on 28 x 28 images, every block cut flattened, batches of 256, none of them short: packages
+weigh a short last batch differently. Values do not matter for time, so the data is noise, smooth and of ten kinds, and
+the networks are untrained, but for batch norms that know their mean and variance. Without that, all images get nearly
+the same activations, where the packages lose digits in float32 (up to 0.003 of a value; ours stay with a float64
+oracle). Ways:
 
 - floor: both networks forward, nothing else, in memory that the allocator keeps.
 - ours: `compare_all`, the capture of both networks included.
 - pytorch-cka, torch_cka: the packages of these names from PyPI, on the modules that end at the same cuts.
 
-One product: a float64 matrix product of 512 x 10,000 by 10,000 x 512, beside linear CKA of two matrices of that size, which
-takes at least three of them (two of which are symmetric).
+One product: a float64 matrix product of 512 x 10,000 by 10,000 x 512, beside linear CKA of two matrices of that size,
+which takes at least three of them (two of which are symmetric).
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ def main(images: int, out: Any) -> None:
     for one in rows:
         apart = "" if one["largest_difference"] is None else f", values within {one['largest_difference']:.1e} of ours"
         print(
-            f"{one['way']:12} {one['seconds']:7.2f} s = {one['over_floor']:5.2f} x floor = {one['over_ours']:5.2f} x ours, "
-            f"{one['peak']:5.0f} MB{apart}"
+            f"{one['way']:12} {one['seconds']:7.2f} s = {one['over_floor']:5.2f} x floor = {one['over_ours']:5.2f} x ours"
+            f", {one['peak']:5.0f} MB{apart}"
         )
     fewer = images // BATCH // 5 * BATCH
     less = alone("ours", "--images", str(fewer))

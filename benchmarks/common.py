@@ -1,7 +1,7 @@
 """What the benchmarks share: ways of doing one thing, each run in a process of its own, in turns; and their records.
 
-A process of its own starts with an empty allocator and tells its own peak memory; taking turns lets a slow minute of the
-machine slow all ways alike. Numbers are medians, meant as ratios within one run.
+A process of its own starts with an empty allocator and tells its own peak memory; taking turns lets a slow minute of
+the machine slow all ways alike. Numbers are medians, meant as ratios within one run.
 """
 
 from __future__ import annotations

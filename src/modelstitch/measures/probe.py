@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

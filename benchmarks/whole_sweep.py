@@ -1,0 +1,128 @@
+"""All stitches of two networks, fitted by the task's loss: beside the floor, and beside the way of published code.
+
+    make bench        (or: .venv/bin/python benchmarks/whole_sweep.py)
+
+Two ResNet-18 of width 16 on 28 x 28 images, stitched at all ten block cuts one way, an affine stitch each, some epochs of
+Adam in batches of 128. Values do not matter for time, so the data is noise. Ways:
+
+- floor: the least work of so many steps: in each epoch the bottom network forward once, and for every top a forward and
+  the gradient of its input. No data loading, no stitch, no optimiser; in memory that the allocator keeps.
+- ours: `fit_all` from a random start: the same number of steps.
+- with start: `fit_all` as it is by default: least squares first, which takes one more forward of both networks.
+- naive: how published code does it: hooks; for each stitch A whole and B whole on the image, the activation put in the
+  cut's place; gradients of all weights computed and thrown away; a random start. One epoch is timed for one step of its
+  thirty, since all epochs are alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from common import in_turns, keep, medians, parser, report_cost
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import modelstitch as ms
+from modelstitch.cut import Bottom, Top, capture
+from modelstitch.matching import fit_all
+from modelstitch.memory import kept_memory
+
+BATCH, ROUNDS, NAIVE_EPOCHS = 128, 3, 30
+
+
+class Setting:
+    """Two networks, their halves, and the data."""
+
+    def __init__(self, images: int, width: int, epochs: int, device: str) -> None:
+        draws = torch.Generator().manual_seed(0)
+        self.data = ms.as_samples((torch.randn(images, 1, 28, 28, generator=draws), torch.arange(images) % 10))
+        self.a, self.b = (ms.build("resnet18", seed=seed, width=width, channels=1).eval().to(device) for seed in (0, 1))
+        self.epochs, self.device = epochs, device
+        self.captured = [capture(network, self.data.example.to(device)) for network in (self.a, self.b)]
+        a, b = self.captured
+        self.halves: list[tuple[Bottom, Top]] = [(a.bottom(cut), b.top(cut.name)) for cut in a.blocks]
+
+
+def floor(given: Setting) -> None:
+    bottoms = given.captured[0].bottoms([bottom.cut for bottom, _ in given.halves])
+    with kept_memory():
+        for _ in range(given.epochs):
+            for inputs, labels in given.data.batches(BATCH):
+                with torch.no_grad():
+                    below = bottoms(inputs.to(given.device))
+                labels = labels.to(given.device)
+                for activation, (_, top) in zip(below, given.halves, strict=True):
+                    cross_entropy(top(activation.detach().requires_grad_()), labels).backward()
+
+
+def ours(given: Setting, start: str = "random") -> None:
+    with kept_memory():
+        fit_all(ms.Affine(), given.halves, given.data, by=ms.TaskLoss(epochs=given.epochs, start=start))
+
+
+def with_start(given: Setting) -> None:
+    ours(given, "least_squares")
+
+
+def naive(given: Setting) -> None:
+    """One epoch of every stitch, one after the other."""
+    for bottom, top in given.halves:
+        _naive_epoch(given, bottom.cut.name, ms.Affine().build(bottom.cut, top.cut).to(given.device))
+
+
+def _naive_epoch(given: Setting, cut: str, stitch: nn.Module) -> None:
+    taken: list[Tensor] = []
+    optimiser = torch.optim.Adam(stitch.parameters(), lr=1e-3)
+    hooks = [
+        given.a.get_submodule(cut).register_forward_hook(lambda module, inputs, output: taken.append(output)),
+        given.b.get_submodule(cut).register_forward_hook(lambda module, inputs, output: stitch(taken.pop())),
+    ]
+    for inputs, labels in given.data.batches(BATCH):
+        given.a(inputs.to(given.device))
+        loss = cross_entropy(given.b(inputs.to(given.device)), labels.to(given.device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    for hook in hooks:
+        hook.remove()
+
+
+WAYS = {"floor": floor, "ours": ours, "with start": with_start, "naive": naive}
+
+
+def main(asked: Any, device: str) -> None:
+    options = ["--images", str(asked.images), "--width", str(asked.width), "--epochs", str(asked.epochs)]
+    costs = in_turns(list(WAYS), ROUNDS, *options)
+    taken = {way: medians(costs[way]) for way in WAYS}
+    print(
+        f"10 stitches, {asked.images:,} images, width {asked.width}, {asked.epochs} epochs, {device}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    rows = []
+    for way, one in taken.items():
+        over = {f"{name}_over_floor": one[name] / taken["floor"][name] for name in ("seconds", "cpu_seconds")}
+        rows.append({"way": way, **one, **over})
+        print(
+            f"{way:10} {one['seconds']:7.2f} s = {over['seconds_over_floor']:5.2f} x floor, "
+            f"CPU {one['cpu_seconds']:7.2f} s = {over['cpu_seconds_over_floor']:5.2f} x floor, {one['peak']:5.0f} MB"
+        )
+    gain = NAIVE_EPOCHS * taken["naive"]["seconds"] / taken["with start"]["seconds"]
+    print(f"naive, {NAIVE_EPOCHS} epochs / ours from least squares, {asked.epochs}: {gain:.0f} x")
+    found = {"naive_epochs": NAIVE_EPOCHS, "naive_over_ours": gain}
+    setting = {"images": asked.images, "width": asked.width, "epochs": asked.epochs, "batch": BATCH}
+    keep(asked.out, setting | found, rows, device)
+
+
+if __name__ == "__main__":
+    parsed = parser(__doc__)
+    parsed.add_argument("--images", type=int, default=2048)
+    parsed.add_argument("--width", type=int, default=16)
+    parsed.add_argument("--epochs", type=int, default=1)
+    asked = parsed.parse_args()
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    if asked.way:
+        given = Setting(asked.images, asked.width, asked.epochs, device)
+        report_cost(lambda: WAYS[asked.way](given))
+    else:
+        main(asked, device)
