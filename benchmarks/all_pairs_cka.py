@@ -113,10 +113,11 @@ def main(images: int, out: Any) -> None:
     print(f"all pairs of 10 x 10 cuts, {images:,} images, {torch.get_num_threads()} threads, torch {torch.__version__}")
     rows = [row(way, costs) for way in WAYS]
     for one in rows:
-        apart = "" if one["largest_difference"] is None else f", values within {one['largest_difference']:.1e} of ours"
+        found = one["largest_difference"]
+        apart = "" if found is None else f", values within {found:.1e} of ours"
         print(
-            f"{one['way']:12} {one['seconds']:7.2f} s = {one['over_floor']:5.2f} x floor = {one['over_ours']:5.2f} x ours"
-            f", {one['peak']:5.0f} MB{apart}"
+            f"{one['way']:12} {one['seconds']:7.2f} s = {one['over_floor']:5.2f} x floor = "
+            f"{one['over_ours']:5.2f} x ours, {one['peak']:5.0f} MB{apart}"
         )
     fewer = images // BATCH // 5 * BATCH
     less = alone("ours", "--images", str(fewer))

@@ -2,8 +2,8 @@
 
     make bench        (or: .venv/bin/python benchmarks/whole_sweep.py)
 
-Two ResNet-18 of width 16 on 28 x 28 images, stitched at all ten block cuts one way, an affine stitch each, some epochs of
-Adam in batches of 128. Values do not matter for time, so the data is noise. Ways:
+Two ResNet-18 of width 16 on 28 x 28 images, stitched at all ten block cuts one way, an affine stitch each, some epochs
+of Adam in batches of 128. Values do not matter for time, so the data is noise. Ways:
 
 - floor: the least work of so many steps: in each epoch the bottom network forward once, and for every top a forward and
   the gradient of its input. No data loading, no stitch, no optimiser; in memory that the allocator keeps.
