@@ -23,6 +23,7 @@ from modelstitch.stitches import FAMILIES, Stitch
 
 SMALL = Path(__file__).parent / "fashion_mnist_small"
 VERBS = [verb.__name__ for verb in EXAMPLES]
+QUICK_ONE = ("--limit", 100, "--by", "direct", "--json")
 QUICK = ("--limit", 100, "--no-controls", "--by", "direct")
 PY_NETWORKS = """
 import torch
@@ -244,9 +245,31 @@ def test_the_options_of_stitch_reach_the_record(run, here):
     rest = ("--start", "random", "--batch-norm", "batch", "--device", "cpu", "--kernel", 3, "--limit", 64, "--json")
     record = json.loads(run("stitch", "r0@layer1.0 -> r0@layer1.0", *options, *rest).out)
     assert record["family"] == "BNAffineBN(kernel=3)"
-    assert record["matching"] == "TaskLoss(epochs=2, learning_rate=0.01, batch_size=64, start='random', patience=None)"
+    assert record["matching"] == "TaskLoss(epochs=2, learning_rate=0.01, batch_size=64, start='random')"
     assert record["batch_norm"] == "batch"
     assert len(record["learning_curve"]) == 2
+
+
+def test_how_it_is_computed_can_be_chosen_and_changes_no_record_unless_it_must(run, here, tmp_path):
+    asked = ("stitch", "m0@layer1 -> m1@layer1", "--limit", 300, "--epochs", 2, "--json")
+    plain = json.loads(run(*asked).out)
+    kept = ("--memory", 0.5, "--cache", tmp_path / "cache", "--threads", torch.get_num_threads())
+    other = json.loads(run(*asked, *kept).out)
+    assert {**plain, "created": "", "seconds": 0} == {**other, "created": "", "seconds": 0}
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
+    other = json.loads(run(*asked, "--precision", "bfloat16", "--patience", 1).out)
+    assert other["matching"].endswith("start='least_squares', patience=1, precision='bfloat16')")
+    assert other["key"] != plain["key"]
+    assert other["learning_curve"] != plain["learning_curve"]
+
+
+def test_threads_are_set(run, here):
+    before = torch.get_num_threads()
+    try:
+        assert json.loads(run("stitch", "m0@layer1 -> m1@layer1", *QUICK_ONE, "--threads", 2).out)["threads"] == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_folders_of_one_name_are_told_apart(run, here, tmp_path):
@@ -432,6 +455,11 @@ WRONG = {
     "permutation by task": (["stitch", ONE, "--family", "permutation"], "followed downhill", "Direct"),
     "device": (["stitch", ONE, "--device", "cud"], "no such choice", "did you mean 'cuda'"),
     "absent device": (["stitch", ONE, "--device", "cuda:99"], ".", "modelstitch doctor"),
+    "precision": (["stitch", ONE, "--precision", "float16"], "no such choice", "did you mean 'bfloat16'"),
+    "patience": (["stitch", ONE, "--patience", "0"], "no such matching", "1 or more"),
+    "memory": (["stitch", ONE, "--memory", "-1"], "no such size", "give GB, 0 or more"),
+    "cache": (["stitch", ONE, "--cache", "made_here.py"], ".", "name a file in a folder"),
+    "threads": (["stitch", ONE, "--threads", "0"], "no thread to compute with", "1 or more"),
     "limit": (["stitch", ONE, "--limit", "0"], "no example left", "1 or more"),
     "figure": (["stitch", ONE, "--figure", "p.bmp"], r"the ending '\.bmp'", r"\.png"),
     "architecture": (

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import modelstitch.controls
 import modelstitch.stitching.measured
+from modelstitch.budget import Budget
 from modelstitch.comparison import compare_all
 from modelstitch.cut.place import Cut
 from modelstitch.data import Samples
@@ -123,6 +124,16 @@ def test_the_same_call_gives_the_same_records_and_touches_nothing(networks, reco
     assert weights == [weights_fingerprint(network) for network in copies]
     assert all(module.training for network in copies for module in network.modules())
     assert not any(p.grad is not None or not p.requires_grad for network in copies for p in network.parameters())
+
+
+@pytest.mark.parametrize("memory", [0.0, 1.0])
+def test_neither_room_for_activations_nor_a_cache_changes_a_record(networks, memory, tmp_path):
+    by = TaskLoss(epochs=2, batch_size=16)
+    expected = stitch_all(*networks.values(), TRAIN, TEST, by=by)
+    budgets = [Budget(memory=memory), *[Budget(memory=memory, folder=tmp_path)] * 2]
+    for budget in budgets:
+        assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=by, budget=budget), expected)
+    assert list(tmp_path.glob("*.npy"))
 
 
 def test_another_order_of_the_networks_gives_the_same_stitchings(networks, records):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from modelstitch.budget import Budget
 from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import ClassMismatch, DataError, NumericalFailure, SettingError, ShapeMismatch
@@ -261,7 +262,7 @@ def test_direct_matching_undoes_mixed_units(networks, mixture, kind, family):
 
 @pytest.mark.parametrize(("kind", "family"), RECOVERIES[::2], ids=str)
 def test_canary_recovery_catches_a_map_in_the_wrong_direction(networks, mixture, monkeypatch, kind, family):
-    module = importlib.import_module("modelstitch.matching.fit")
+    module = importlib.import_module("modelstitch.matching.start")
     right = module._solve
 
     def transposed(*given):
@@ -463,7 +464,9 @@ def test_a_permutation_cannot_be_followed_downhill(captured):
 def test_batch_norm_modes_are_two():
     # By the inner check: the public annotation already refuses a wrong word under the run-time checks of the tests.
     with pytest.raises(SettingError, match="batch_norm='both'\nfound: modes frozen, batch"):
-        importlib.import_module("modelstitch.matching.fit")._check(Affine(), Direct(), "both")
+        importlib.import_module("modelstitch.matching.fit")._Job(
+            Affine(), TRAIN, Direct(), "both", 0, "cpu", Budget()
+        ).check()
 
 
 def test_a_family_that_cannot_map_is_refused(captured):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, Json, Seed
+from modelstitch.cli.options import Data, DataFolder, Device, Json, Seed, Threads
 from modelstitch.errors import SettingError
 
 _NETWORKS = "Two networks, for every cut against every cut; or two cuts: 'A@layer2.1' 'B@layer3.0'."
@@ -28,6 +28,7 @@ def compare(
     null: Annotated[int | None, typer.Option(help="Two cuts: shuffle the pairing N times for comparison.")] = None,
     seed: Seed = 0,
     device: Device = None,
+    threads: Threads = None,
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
     figure: Annotated[list[Path] | None, typer.Option(help="A heat-map: .png, .svg, .pdf or .html.")] = None,
     as_json: Json = False,
@@ -38,6 +39,7 @@ def compare(
     figures, places = inputs.figures_of(figure or []), inputs.places_of(a, b)
     cuts = [cut for _, cut in places if cut]
     _check(cuts, null, every, figures)
+    inputs.use_threads(threads)
     loaded = inputs.networks_of([network for network, _ in places])
     first, second = (one.network for one in loaded)
     test = inputs.split_of(data, data_folder, networks=loaded).test

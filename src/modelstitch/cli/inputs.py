@@ -12,6 +12,7 @@ from modelstitch.errors import SettingError, did_you_mean
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from modelstitch.budget import Budget
     from modelstitch.data import Split
     from modelstitch.matching import Matching
     from modelstitch.networks import LoadedNetwork
@@ -51,6 +52,32 @@ def device_of(name: str | None) -> str | None:
         found = str(error).splitlines()[0]
         raise SettingError(f"--device {name}", found, "see what there is: `modelstitch doctor`") from error
     return name
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many CPU threads from here on.
+
+    Raises:
+        SettingError: fewer than one.
+    """
+    import torch
+
+    if threads is None:
+        return
+    if threads < 1:
+        raise SettingError(f"--threads {threads}", "no thread to compute with", "choose 1 or more, or leave it out")
+    torch.set_num_threads(threads)
+
+
+def budget_of(memory: float | None, folder: Path | None) -> Budget:
+    """Room for activations.
+
+    Raises:
+        SettingError: a size that cannot be.
+    """
+    from modelstitch.budget import Budget
+
+    return Budget(folder=folder) if memory is None else Budget(memory=memory, folder=folder)
 
 
 def split_of(
@@ -126,12 +153,13 @@ def matching_of(by: str, **options: Any) -> Matching:
     Raises:
         SettingError: no such matching, or an option of the other one.
     """
-    from modelstitch.matching import STARTS, Direct, TaskLoss
+    from modelstitch.matching import PRECISIONS, STARTS, Direct, TaskLoss
 
     kinds: dict[str, type[Direct | TaskLoss]] = {"direct": Direct, "task": TaskLoss}
     kind = kinds[choose("--by", by, kinds)]
-    if options.get("start") is not None:
-        choose("--start", options["start"], STARTS)
+    for name, known in (("start", STARTS), ("precision", PRECISIONS)):
+        if options.get(name) is not None:
+            choose(f"--{name}", options[name], known)
     return kind(**_given(kind, f"--by {by}", options))
 
 

@@ -16,6 +16,7 @@ DataFolder = Annotated[
     typer.Option(help="Where the data's files are; by default the usual places are searched."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, … By default the CPU.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; by default one a core. The last digits depend on it.")]
 Limit = Annotated[int | None, typer.Option(help="Use the first N train examples only.")]
 Seed = Annotated[int, typer.Option(help="Keys everything that is drawn at random.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON, one object a line, instead of a table.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, Json, Limit, Seed
+from modelstitch.cli.options import Data, DataFolder, Device, Json, Limit, Seed, Threads
 from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
 _FIGURE = "A figure: .png, .svg, .pdf or .html; may be repeated."
+_PATIENCE = "By task: stop after so many epochs without a lower loss on a held-out tenth of the train set."
 _FAMILY = "affine, bn_affine_bn, identity, orthogonal or permutation."
 
 
@@ -33,10 +34,15 @@ def stitch(
     learning_rate: Annotated[float | None, typer.Option(help="By task: at the beginning.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="By task: examples a step.")] = None,
     start: Annotated[str | None, typer.Option(help="By task: least_squares, identity or random.")] = None,
+    patience: Annotated[int | None, typer.Option(help=_PATIENCE)] = None,
+    precision: Annotated[str | None, typer.Option(help="By task: float32, or bfloat16 while fitting.")] = None,
     ridge: Annotated[float | None, typer.Option(help="Direct: strength of the penalty on the map.")] = None,
     batch_norm: Annotated[str, typer.Option(help="frozen (as trained) or batch (batch statistics).")] = "frozen",
     seed: Seed = 0,
     device: Device = None,
+    threads: Threads = None,
+    memory: Annotated[float | None, typer.Option(help="GB of memory for activations; 2 by default.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep up to 20 GB of activations here for later calls.")] = None,
     limit: Limit = None,
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
@@ -49,20 +55,23 @@ def stitch(
 
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
     descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start}
-    matching = inputs.matching_of(by, **descent, ridge=ridge)
-    setting = _setting(inputs.family_of(family, kernel), matching, batch_norm, seed, device)
+    matching = inputs.matching_of(by, **descent, patience=patience, precision=precision, ridge=ridge)
+    setting = _setting(inputs.family_of(family, kernel), matching, batch_norm, seed, device, threads)
     references = dict.fromkeys([one.bottom, one.top]) if one else networks
     loaded = inputs.networks_of(list(references))
     split = inputs.split_of(data, data_folder, limit, loaded)
-    setting["store"] = RecordFile(out) if out else None
+    setting |= {"budget": inputs.budget_of(memory, cache), "store": RecordFile(out) if out else None}
     records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, not no_controls, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
     show.figures(records, figures)
     show.leave(records)
 
 
-def _setting(family: Family, by: Matching, batch_norm: str, seed: int, device: str | None) -> dict[str, Any]:
+def _setting(
+    family: Family, by: Matching, batch_norm: str, seed: int, device: str | None, threads: int | None
+) -> dict[str, Any]:
     """What both ways of stitching take alike."""
+    inputs.use_threads(threads)
     mode, place = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch")), inputs.device_of(device)
     return {"family": family, "by": by, "batch_norm": mode, "seed": seed, "device": place}
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import DataFolder, Device, Json, Limit, Seed
+from modelstitch.cli.options import DataFolder, Device, Json, Limit, Seed, Threads
 
 
 def train(
@@ -22,12 +22,14 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of the first half of all steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
     device: Device = None,
+    threads: Threads = None,
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Train a network and keep it in a folder; where it is there already, only read it."""
     from modelstitch.pretraining import train_network
 
+    inputs.use_threads(threads)
     split = inputs.split_of(data, data_folder, limit)
     schedule = inputs.schedule_of(data, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
     sizes = {} if width is None else {"widths": (width, width)} if architecture == "mlp" else {"width": width}

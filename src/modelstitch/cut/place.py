@@ -12,6 +12,7 @@ block and the names depend on nothing else, so both ways name alike.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,14 @@ class Cut:
     def positions(self) -> tuple[int | None, ...]:
         """Lengths of the axes along which the channels repeat; empty for a vector."""
         return self.shape[1:] if self.kind == "map" else self.shape[:-1]
+
+    def bytes(self, longest: int) -> int:
+        """What the tensor takes for one example, in float32.
+
+        Args:
+            longest: what to take for a length that may vary.
+        """
+        return 4 * math.prod(longest if size is None else size for size in self.shape)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind} {' × '.join('any' if size is None else str(size) for size in self.shape)})"

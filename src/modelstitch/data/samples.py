@@ -62,12 +62,17 @@ class Samples:
         """The first two examples as a network sees them: enough to trace it with a batch axis."""
         return self.normalised(self.inputs[:2])
 
+    @property
+    def longest(self) -> int:
+        """The length of the longest axis of an example: more than any length that a network may leave open."""
+        return max(self.inputs.shape[1:], default=1)
+
     def normalised(self, inputs: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "m ..."]:
         """Stored inputs turned into what a network sees: ``(x / 255 - mean) / std``, or as they are without a mean."""
         if not self.mean:
             return inputs
         shape = (1, -1, *[1] * (inputs.dim() - 2))
-        mean, std = (torch.tensor(values).view(shape) for values in (self.mean, self.std))
+        mean, std = (torch.tensor(values, device=inputs.device).view(shape) for values in (self.mean, self.std))
         return (inputs.float() / 255 - mean) / std
 
     def batches(

@@ -8,6 +8,7 @@ from modelstitch.matching.closed_form import Solution, assignment, least_squares
 from modelstitch.matching.fit import Fit, fit, fit_all
 from modelstitch.matching.how import (
     BATCH_NORM_MODES,
+    PRECISIONS,
     STARTS,
     BatchNorm,
     Direct,
@@ -19,6 +20,7 @@ from modelstitch.matching.statistics import moments_or_failures, paired_moments
 
 __all__ = [
     "BATCH_NORM_MODES",
+    "PRECISIONS",
     "STARTS",
     "BatchNorm",
     "Direct",

@@ -10,37 +10,21 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from modelstitch.cut import shared_bottoms
+from modelstitch.budget import Budget
 from modelstitch.data import Samples
 from modelstitch.errors import ClassMismatch, NumericalFailure
+from modelstitch.matching.activations import Activations, OwnStatistics, autocast
+from modelstitch.matching.how import TaskLoss
 from modelstitch.progress import track
 from modelstitch.seeding import generator
 from modelstitch.stitched import Stitched
-
-
-@dataclass(frozen=True)
-class Descent:
-    """How far and how fast.
-
-    Args:
-        epochs: passes over the train set, at most.
-        learning_rate: at the beginning; it falls to zero along a cosine over all epochs.
-        batch_size: examples a step.
-        patience: epochs without a lower loss on the held-out tenth of the train set, after which a stitch stops and
-            takes its best weights; None to use the whole train set and stop at the end.
-    """
-
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    patience: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +58,26 @@ class _Run:
 
 
 def descend(
-    stitched: Sequence[Stitched], train: Samples, how: Descent, seed: int, batch_statistics: bool, device: str
+    stitched: Sequence[Stitched],
+    train: Samples,
+    how: TaskLoss,
+    seed: int,
+    *,
+    batch_statistics: bool,
+    device: str,
+    budget: Budget,
 ) -> list[tuple[float, ...] | NumericalFailure]:
     """Train stitches in place: Adam on the cross-entropy of their stitched networks.
 
     Args:
         stitched: their bottoms are halves of one captured network; bottoms and tops take no gradient.
         train: the examples.
-        how: far and fast.
+        how: how far and how fast.
         seed: keys the order of the examples, which is the same for all.
         batch_statistics: whether the batch norms of bottoms and tops use the batch and update their clones; each
             stitch then runs a bottom of its own.
         device: where the networks are.
+        budget: room for activations kept from one epoch to the next.
 
     Returns:
         For each stitch the mean loss of each epoch, in nats, or why it failed; a failure stops no other.
@@ -94,28 +86,29 @@ def descend(
         ClassMismatch: the outputs are not one row of class scores an example.
     """
     runs = [_Run(one) for one in stitched]
-    fit_on, held_out = _parts(train, how, seed)
+    fit_on, held_out = _parts(len(train), how, seed)
     groups = [{"params": list(run.stitched.stitch.parameters())} for run in runs]
     optimiser = torch.optim.Adam(groups, lr=how.learning_rate)
     per_epoch = steps(len(fit_on), how.batch_size)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * per_epoch)
     label = runs[0].label if len(runs) == 1 else f"{len(runs)} stitches"
-    for epoch in range(how.epochs):
-        live = [run for run in runs if run.live]
-        _set_modes(live, batch_statistics)
-        below = _bottoms(live)
-        batches = shuffled(fit_on, how.batch_size, seed, epoch)
-        for inputs, labels in track(batches, f"{label}, epoch {epoch + 1}/{how.epochs}", per_epoch):
-            _step(live, below(inputs.to(device)), labels.to(device), train.classes)
-            optimiser.step()
-            optimiser.zero_grad()
-            cosine.step()
-        for run in live:
-            _end_epoch(run)
-        if held_out is not None:
-            _stop_early([run for run in live if run.live], held_out, how, device)
-        if not any(run.live for run in runs):
-            break
+    with _source(runs, train, how, batch_statistics, device, budget) as source:
+        for epoch in range(how.epochs):
+            live = [run for run in runs if run.live]
+            _set_modes(live, batch_statistics)
+            order = fit_on[shuffled(len(fit_on), how.batch_size, seed, epoch)]
+            batches = source.batches([run.stitched.bottom for run in live], order)
+            for below, labels in track(batches, f"{label}, epoch {epoch + 1}/{how.epochs}", per_epoch):
+                _step(live, below, labels, train.classes, how)
+                optimiser.step()
+                optimiser.zero_grad()
+                cosine.step()
+            for run in live:
+                _end_epoch(run)
+            if len(held_out):
+                _stop_early([run for run in live if run.live], source, held_out, train.classes, how)
+            if not any(run.live for run in runs):
+                break
     return [_result(run) for run in runs]
 
 
@@ -129,19 +122,37 @@ def steps(examples: int, batch_size: int) -> int:
     return examples // batch_size + (examples % batch_size > 1)
 
 
-def shuffled(train: Samples, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch, in the order that seed and epoch decide."""
-    order = torch.randperm(len(train), generator=generator("stitch order", seed, epoch))
-    return train.batches(batch_size, order[:-1] if len(order) % batch_size == 1 else order)
+def shuffled(examples: int, batch_size: int, seed: int, epoch: int) -> Tensor:
+    """The examples of one epoch, in the order that seed and epoch decide, for `steps` batches."""
+    order = torch.randperm(examples, generator=generator("stitch order", seed, epoch))
+    return order[:-1] if examples % batch_size == 1 else order
 
 
-def _parts(train: Samples, how: Descent, seed: int) -> tuple[Samples, Samples | None]:
-    """What to fit on, and what to hold out for an early stop; the test set never takes part."""
+def _parts(examples: int, how: TaskLoss, seed: int) -> tuple[Tensor, Tensor]:
+    """Which examples to fit on, and which to hold out for an early stop; the test set never takes part."""
     if how.patience is None:
-        return train, None
-    order = torch.randperm(len(train), generator=generator("held out", seed))
-    tenth = max(1, len(train) // 10)
-    return train.take(order[tenth:].sort().values), train.take(order[:tenth].sort().values)
+        return torch.arange(examples), torch.arange(0)
+    order = torch.randperm(examples, generator=generator("held out", seed))
+    tenth = max(1, examples // 10)
+    return order[tenth:].sort().values, order[:tenth].sort().values
+
+
+def _source(
+    runs: Sequence[_Run], train: Samples, how: TaskLoss, batch_statistics: bool, device: str, budget: Budget
+) -> Activations | OwnStatistics:
+    """Where the activations below the stitches come from."""
+    if batch_statistics:
+        return OwnStatistics(train, how.batch_size, device, how.precision)
+    return Activations(
+        [run.stitched.bottom for run in runs],
+        train,
+        batch_size=how.batch_size,
+        device=device,
+        precision=how.precision,
+        budget=budget,
+        # One epoch reads each activation once; only a folder has a use for it afterwards.
+        keep=how.epochs > 1 or budget.folder is not None,
+    )
 
 
 def _set_modes(runs: Sequence[_Run], batch_statistics: bool) -> None:
@@ -151,26 +162,23 @@ def _set_modes(runs: Sequence[_Run], batch_statistics: bool) -> None:
         run.stitched.top.train(batch_statistics)
 
 
-def _bottoms(runs: Sequence[_Run]) -> Callable[[Tensor], list[Tensor]]:
-    return torch.no_grad()(shared_bottoms([run.stitched.bottom for run in runs]))
-
-
-def _step(runs: Sequence[_Run], below: Sequence[Tensor], labels: Tensor, classes: int) -> None:
+def _step(runs: Sequence[_Run], below: Sequence[Tensor], labels: Tensor, classes: int, how: TaskLoss) -> None:
     for run, activation in zip(runs, below, strict=True):
-        loss = _loss(run, activation, labels, classes)
+        loss = _loss(run, activation, labels, classes, how)
         loss.backward()  # type: ignore[no-untyped-call]
         # Kept on the device: asking for the number would wait for it at every step.
         run.total = run.total + loss.detach().double() * len(labels)
         run.seen += len(labels)
 
 
-def _loss(run: _Run, activation: Tensor, labels: Tensor, classes: int) -> Tensor:
-    logits = run.stitched.top(run.stitched.stitch(activation))
+def _loss(run: _Run, activation: Tensor, labels: Tensor, classes: int, how: TaskLoss) -> Tensor:
+    with autocast(how.precision, str(activation.device)):
+        logits = run.stitched.top(run.stitched.stitch(activation))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] != classes:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         found = f"outputs of shape {shape} for {classes} classes"
         raise ClassMismatch("a fit by task loss", found, "use a network that returns one score a class")
-    return cross_entropy(logits, labels)
+    return cross_entropy(logits.float() if how.precision == "bfloat16" else logits, labels)
 
 
 def _end_epoch(run: _Run) -> None:
@@ -183,18 +191,18 @@ def _end_epoch(run: _Run) -> None:
 
 
 @torch.no_grad()
-def _stop_early(runs: Sequence[_Run], held_out: Samples, how: Descent, device: str) -> None:
+def _stop_early(
+    runs: Sequence[_Run], source: Activations | OwnStatistics, held_out: Tensor, classes: int, how: TaskLoss
+) -> None:
     """Judge each stitch on the held-out examples; keep its best, and stop it when its patience is over."""
     if not runs:
         return
     for run in runs:
         run.stitched.eval()
-    below = _bottoms(runs)
     losses = [0.0] * len(runs)
-    for inputs, labels in held_out.batches(how.batch_size):
-        for index, activation in enumerate(below(inputs.to(device))):
-            loss = _loss(runs[index], activation, labels.to(device), held_out.classes)
-            losses[index] += float(loss) * len(labels) / len(held_out)
+    for below, labels in source.batches([run.stitched.bottom for run in runs], held_out):
+        for index, (run, activation) in enumerate(zip(runs, below, strict=True)):
+            losses[index] += float(_loss(run, activation, labels, classes, how)) * len(labels) / len(held_out)
     for run, held_out_loss in zip(runs, losses, strict=True):
         if run.best is None or held_out_loss < run.best.loss:
             state = copy.deepcopy(run.stitched.stitch.state_dict())
@@ -215,5 +223,6 @@ def reestimate(stitched: Stitched, train: Samples, seed: int, device: str, batch
     stitched.train()
     label = f"{stitched.bottom.cut.name} -> {stitched.top.cut.name}, statistics"
     with torch.no_grad():
-        for inputs, _ in track(shuffled(train, batch_size, seed, 0), label, steps(len(train), batch_size)):
+        order = shuffled(len(train), batch_size, seed, 0)
+        for inputs, _ in track(train.batches(batch_size, order), label, steps(len(train), batch_size)):
             stitched(inputs.to(device))

@@ -16,17 +16,22 @@ from itertools import chain
 
 import torch
 
+from modelstitch.budget import Budget
 from modelstitch.cut import Bottom, Top
 from modelstitch.data import Samples, as_samples
-from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch
-from modelstitch.matching import closed_form
-from modelstitch.matching.engine import Descent, descend, reestimate
-from modelstitch.matching.how import BATCH_NORM_MODES, BatchNorm, Direct, Matching, TaskLoss, starts_in_closed_form
+from modelstitch.errors import NumericalFailure, SettingError
+from modelstitch.matching.engine import descend, reestimate
+from modelstitch.matching.how import BATCH_NORM_MODES, BatchNorm, Matching, TaskLoss, starts_in_closed_form
+from modelstitch.matching.start import put_at_start
 from modelstitch.matching.statistics import moments_or_failures
+from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.seeding import seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family, Stitch
+
+Halves = Sequence[tuple[Bottom, Top]]
+Known = Sequence[Moments | NumericalFailure | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,7 @@ def fit(
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
     moments: Moments | None = None,
+    budget: Budget | None = None,
 ) -> Fit:
     """Choose the stitch from its family: ``argmin over s in S`` of the distance or of the task loss.
 
@@ -75,6 +81,7 @@ def fit(
         batch_norm: ``frozen`` or ``batch``.
         seed: keys a random start and the order of the examples.
         moments: of the rows at the two cuts over ``train``, where they are known already.
+        budget: room for activations; it changes no result.
 
     Returns:
         The stitched network and how it was reached.
@@ -84,7 +91,8 @@ def fit(
         SettingError: the matching cannot fit the family, or no such batch-norm mode.
         NumericalFailure: a constant target, or a loss that is not finite.
     """
-    (found,) = fit_all(family, [(bottom, top)], train, by=by, batch_norm=batch_norm, seed=seed, moments=[moments])
+    halves = [(bottom, top)]
+    (found,) = fit_all(family, halves, train, by=by, batch_norm=batch_norm, seed=seed, moments=[moments], budget=budget)
     if isinstance(found, NumericalFailure):
         raise found
     return found
@@ -99,6 +107,7 @@ def fit_all(
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
     moments: Sequence[Moments | NumericalFailure | None] | None = None,
+    budget: Budget | None = None,
 ) -> list[Fit | NumericalFailure]:
     """Choose many stitches at once: what `fit` gives for each alone, with one run of the bottom network for all.
 
@@ -110,6 +119,8 @@ def fit_all(
         batch_norm: as in `fit`.
         seed: as in `fit`; the same for all.
         moments: of the rows at each pair of cuts over ``train``, where they are known already.
+        budget: room for activations; it changes no result. Where one batch of them at all cuts would not fit, the
+            bottom network runs once for each of several runs of cuts.
 
     Returns:
         For each what was found, or why there is nothing; a failure stops no other.
@@ -118,38 +129,25 @@ def fit_all(
         ShapeMismatch: the family cannot map a cut onto its other.
         SettingError: the matching cannot fit the family, or no such batch-norm mode.
     """
-    by = TaskLoss() if by is None else by
-    examples = as_samples(train)
-    _check(family, by, batch_norm)
-    begun = time.perf_counter()
-    # A half at an end point may hold no weights; another does.
-    tensors = chain.from_iterable(half.buffers() for pair in halves for half in pair)
-    device = str(next(tensors, torch.zeros(0)).device)
+    job = _Job(family, as_samples(train), by or TaskLoss(), batch_norm, seed, _device_of(halves), budget or Budget())
+    job.check()
     # Built before anything runs: a family that cannot map two cuts says so at once.
-    stitches = [_build(family, *pair, seed) for pair in halves]
-    known = _moments(family, halves, examples, by, moments, device)
-    begins = [
-        _begin(family, stitch, *pair, by, batch_norm, sums, device)
-        for stitch, pair, sums in zip(stitches, halves, known, strict=True)
-    ]
-    curves = _follow(
-        family, [one.stitched for one in begins if isinstance(one, _Begin)], examples, by, batch_norm, seed, device
-    )
-    seconds = (time.perf_counter() - begun) / len(begins)
+    stitches = [job.built(*pair) for pair in halves]
+    known = moments or [None] * len(halves)
     found: list[Fit | NumericalFailure] = []
-    for one in begins:
-        if isinstance(one, NumericalFailure):
-            found.append(one)
-            continue
-        curve = next(curves)
-        if isinstance(curve, NumericalFailure):
-            found.append(curve)
-        else:
-            found.append(Fit(one.stitched.eval().requires_grad_(False), one.residual, curve, seconds))
+    with kept_memory():
+        for part in job.parts(halves):
+            found += job.fit(halves[part], stitches[part], known[part])
     return found
 
 
-@dataclass(frozen=True, eq=False)
+def _device_of(halves: Halves) -> str:
+    # A half at an end point may hold no weights; another does.
+    tensors = chain.from_iterable(half.buffers() for pair in halves for half in pair)
+    return str(next(tensors, torch.zeros(0)).device)
+
+
+@dataclass(frozen=True)
 class _Begin:
     """A stitched network where its matching begins (or, direct, ends)."""
 
@@ -157,107 +155,98 @@ class _Begin:
     residual: float | None
 
 
-def _build(family: Family, bottom: Bottom, top: Top, seed: int) -> Stitch:
-    with seeded("stitch", seed):
-        return family.build(bottom.cut, top.cut)
+@dataclass(frozen=True)
+class _Job:
+    """What all fits of one call have in common; arguments as of `fit_all`."""
 
+    family: Family
+    train: Samples
+    by: Matching
+    batch_norm: str
+    seed: int
+    device: str
+    budget: Budget
 
-def _begin(
-    family: Family,
-    stitch: Stitch,
-    bottom: Bottom,
-    top: Top,
-    by: Matching,
-    batch_norm: BatchNorm,
-    moments: Moments | NumericalFailure | None,
-    device: str,
-) -> _Begin | NumericalFailure:
-    try:
-        residual = _start(family, stitch, bottom, top, by, moments)
-    except NumericalFailure as failure:
-        return failure
-    stitch.to(device)
-    if batch_norm == "batch":
-        bottom, top = bottom.with_batch_statistics(), top.with_batch_statistics()
-    return _Begin(Stitched(bottom, stitch, top), residual)
+    def check(self) -> None:
+        """Refuse settings that cannot be fitted."""
+        if self.batch_norm not in BATCH_NORM_MODES:
+            found = f"modes {', '.join(BATCH_NORM_MODES)}"
+            raise SettingError(f"a fit with batch_norm={self.batch_norm!r}", found, "choose one of them")
+        if isinstance(self.by, TaskLoss) and not self.family.trainable and self.family.closed_form != "none":
+            found, do = "a family that cannot be followed downhill", "fit it by Direct(), or use Orthogonal or Affine"
+            raise SettingError(f"{self.family} fitted by task loss", found, do)
 
+    def built(self, bottom: Bottom, top: Top) -> Stitch:
+        with seeded("stitch", self.seed):
+            return self.family.build(bottom.cut, top.cut)
 
-def _follow(
-    family: Family,
-    stitched: Sequence[Stitched],
-    train: Samples,
-    by: Matching,
-    batch_norm: BatchNorm,
-    seed: int,
-    device: str,
-) -> Iterator[tuple[float, ...] | NumericalFailure]:
-    """Go downhill from where the stitches begin, where the matching asks for it and the family can."""
-    if stitched and isinstance(by, TaskLoss) and family.trainable:
-        how = Descent(by.epochs, by.learning_rate, by.batch_size, by.patience)
-        return iter(descend(stitched, train, how, seed, batch_norm == "batch", device))
-    if batch_norm == "batch":
-        for one in stitched:
-            reestimate(one, train, seed, device)
-    return iter([()] * len(stitched))
+    def parts(self, halves: Halves) -> list[slice]:
+        """The runs of stitches that are fitted together: as many as one batch of activations leaves room for."""
+        batch = self.by.batch_size if isinstance(self.by, TaskLoss) else 1
+        return self.budget.chunks([batch * bottom.cut.bytes(self.train.longest) for bottom, _ in halves])
 
+    def fit(self, halves: Halves, stitches: Sequence[Stitch], known: Known) -> list[Fit | NumericalFailure]:
+        """Fit these in one pass."""
+        begun = time.perf_counter()
+        begins = [
+            self._begin(stitch, *pair, sums)
+            for stitch, pair, sums in zip(stitches, halves, self._moments(halves, known), strict=True)
+        ]
+        curves = self._follow([one.stitched for one in begins if isinstance(one, _Begin)])
+        seconds = (time.perf_counter() - begun) / len(begins)
+        found: list[Fit | NumericalFailure] = []
+        for one in begins:
+            curve = one if isinstance(one, NumericalFailure) else next(curves)
+            if isinstance(one, _Begin) and not isinstance(curve, NumericalFailure):
+                found.append(Fit(one.stitched.eval().requires_grad_(False), one.residual, curve, seconds))
+            else:
+                assert isinstance(curve, NumericalFailure)
+                found.append(curve)
+        return found
 
-def _moments(
-    family: Family,
-    halves: Sequence[tuple[Bottom, Top]],
-    train: Samples,
-    by: Matching,
-    known: Sequence[Moments | NumericalFailure | None] | None,
-    device: str,
-) -> Sequence[Moments | NumericalFailure | None]:
-    """What the closed form needs, from one pass for all pairs; those already known are taken as they are."""
-    known = known or [None] * len(halves)
-    if family.closed_form == "none" or not starts_in_closed_form(by) or None not in known:
-        return known
-    missing = [(bottom.cut, top.cut) for (bottom, top), one in zip(halves, known, strict=True) if one is None]
-    bottom, top = halves[0]
-    found = iter(moments_or_failures(bottom.capture, top.capture, missing, train, device=device))
-    return [next(found) if one is None else one for one in known]
+    def _begin(
+        self, stitch: Stitch, bottom: Bottom, top: Top, moments: Moments | NumericalFailure | None
+    ) -> _Begin | NumericalFailure:
+        try:
+            residual = put_at_start(self.family, stitch, bottom.cut, top.cut, self.by, moments)
+        except NumericalFailure as failure:
+            return failure
+        stitch.to(self.device)
+        if self.batch_norm == "batch":
+            bottom, top = bottom.with_batch_statistics(), top.with_batch_statistics()
+        return _Begin(Stitched(bottom, stitch, top), residual)
 
+    def _follow(self, stitched: Sequence[Stitched]) -> Iterator[tuple[float, ...] | NumericalFailure]:
+        """Go downhill from where the stitches begin, where the matching asks for it and the family can."""
+        own_statistics = self.batch_norm == "batch"
+        if stitched and isinstance(self.by, TaskLoss) and self.family.trainable:
+            return iter(
+                descend(
+                    stitched,
+                    self.train,
+                    self.by,
+                    self.seed,
+                    batch_statistics=own_statistics,
+                    device=self.device,
+                    budget=self.budget,
+                )
+            )
+        if own_statistics:
+            for one in stitched:
+                reestimate(one, self.train, self.seed, self.device)
+        return iter([()] * len(stitched))
 
-def _check(family: Family, by: Matching, batch_norm: str) -> None:
-    if batch_norm not in BATCH_NORM_MODES:
-        found = f"modes {', '.join(BATCH_NORM_MODES)}"
-        raise SettingError(f"a fit with batch_norm={batch_norm!r}", found, "choose one of them")
-    if isinstance(by, TaskLoss) and not family.trainable and family.closed_form != "none":
-        found = "a family that cannot be followed downhill"
-        raise SettingError(f"{family} fitted by task loss", found, "fit it by Direct(), or use Orthogonal or Affine")
-
-
-def _start(
-    family: Family, stitch: Stitch, bottom: Bottom, top: Top, by: Matching, moments: Moments | NumericalFailure | None
-) -> float | None:
-    """Put the stitch where the matching begins (or, direct, ends); give the closed form's residual."""
-    if family.closed_form == "none":
-        return None
-    if not starts_in_closed_form(by):
-        if isinstance(by, TaskLoss) and by.start == "identity":
-            _start_at_identity(stitch, bottom, top)
-        return None
-    if isinstance(moments, NumericalFailure):
-        raise moments
-    assert moments is not None
-    solution = _solve(family, by, moments)
-    stitch.assign(solution.weight, solution.bias, moments.mean_x, moments.xx / moments.n)
-    return solution.residual
-
-
-def _solve(family: Family, by: Matching, moments: Moments) -> closed_form.Solution:
-    if family.closed_form == "assignment":
-        return closed_form.assignment(moments)
-    if family.closed_form == "procrustes":
-        return closed_form.procrustes(moments)
-    return closed_form.ridge(moments, by.ridge if isinstance(by, Direct) else 0.0)
-
-
-def _start_at_identity(stitch: Stitch, bottom: Bottom, top: Top) -> None:
-    channels = bottom.cut.channels
-    if channels is None or channels != top.cut.channels:
-        found = f"{channels} channels below and {top.cut.channels} above"
-        raise ShapeMismatch(f"a start at the identity from {bottom.cut} to {top.cut}", found, "start at least_squares")
-    zeros = torch.zeros(channels)
-    stitch.assign(torch.eye(channels), zeros, zeros, torch.eye(channels))
+    def _moments(self, halves: Halves, known: Known) -> Known:
+        """What the closed form needs, those already known taken as they are; one pass for each network of tops."""
+        if self.family.closed_form == "none" or not starts_in_closed_form(self.by):
+            return known
+        found = list(known)
+        missing = [index for index, one in enumerate(found) if one is None]
+        for network in dict.fromkeys(halves[index][1].capture for index in missing):
+            of_it = [index for index in missing if halves[index][1].capture is network]
+            pairs = [(halves[index][0].cut, halves[index][1].cut) for index in of_it]
+            bottom = halves[of_it[0]][0].capture
+            made = moments_or_failures(bottom, network, pairs, self.train, device=self.device, budget=self.budget)
+            for index, one in zip(of_it, made, strict=True):
+                found[index] = one
+        return found

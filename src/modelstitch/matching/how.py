@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from modelstitch.errors import SettingError
 
 BatchNorm = Literal["frozen", "batch"]
 Start = Literal["least_squares", "identity", "random"]
+Precision = Literal["float32", "bfloat16"]
 BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNorm)
 STARTS: tuple[str, ...] = get_args(Start)
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class TaskLoss:
         start: ``least_squares`` (the family's closed form), ``identity``, or ``random``.
         patience: stop when the loss on a held-out tenth of the train set has not fallen for so many epochs, and keep
             the best; by default the whole train set is used to the end.
+        precision: ``float32``, or ``bfloat16``: both networks compute in it (by autocast) while the stitch is fitted.
+            The stitch's weights and Adam stay in float32, and the penalty is always measured in float32.
     """
 
     epochs: int = 1
@@ -47,6 +51,7 @@ class TaskLoss:
     batch_size: int = 128
     start: Start = "least_squares"
     patience: int | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch_size", 2), ("learning_rate", 0)):
@@ -56,9 +61,18 @@ class TaskLoss:
         if self.patience is not None and self.patience < 1:
             do = "choose 1 or more, or leave it out"
             raise SettingError(f"task loss with patience={self.patience}", "no such matching", do)
-        if self.start not in get_args(Start):
-            known = ", ".join(get_args(Start))
-            raise SettingError(f"task loss with start={self.start!r}", "no such start", f"choose one of {known}")
+        for name, known in (("start", STARTS), ("precision", PRECISIONS)):
+            value = getattr(self, name)
+            if value not in known:
+                do = f"choose one of {', '.join(known)}"
+                raise SettingError(f"task loss with {name}={value!r}", f"no such {name}", do)
+
+    def __str__(self) -> str:
+        """What records hold and are found by; a setting that is off leaves no trace, so that new ones age no record."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        off = {"patience": None, "precision": "float32"}
+        settings = (f"{name}={value!r}" for name, value in told.items() if name not in off or value != off[name])
+        return f"TaskLoss({', '.join(settings)})"
 
 
 Matching = Direct | TaskLoss

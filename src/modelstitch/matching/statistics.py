@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from modelstitch.budget import Budget
 from modelstitch.cut import Capture, Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
@@ -18,11 +19,19 @@ Pair = tuple[Cut, Cut]
 
 
 def paired_moments(
-    a: Capture, b: Capture, pairs: Sequence[Pair], samples: Samples, *, device: str = "cpu", batch_size: int = 256
+    a: Capture,
+    b: Capture,
+    pairs: Sequence[Pair],
+    samples: Samples,
+    *,
+    device: str = "cpu",
+    batch_size: int = 256,
+    budget: Budget | None = None,
 ) -> list[Moments]:
     """Moments of the rows at each pair of cuts: what direct matching and CKA need to know.
 
-    Each network runs once over the samples, whatever the number of pairs; both see the same batch at the same time, so
+    Each network runs once over the samples, whatever the number of pairs (as long as one batch of activations fits the
+    budget: else once for each of several runs of pairs); both see the same batch at the same time, so
     rows are paired by example and position. Memory does not grow with the number of samples.
 
     Args:
@@ -32,6 +41,7 @@ def paired_moments(
         samples: the examples.
         device: where both networks are.
         batch_size: examples per batch; does not change the result beyond rounding.
+        budget: room for the activations of a batch; changes no result.
 
     Returns:
         One `Moments` a pair, in their order.
@@ -39,8 +49,14 @@ def paired_moments(
     Raises:
         NumericalFailure: an activation is not finite, or too large to be squared.
     """
-    if not pairs:
-        return []
+    sizes = [batch_size * (x.bytes(samples.longest) + y.bytes(samples.longest)) for x, y in pairs]
+    parts = (budget or Budget()).chunks(sizes)
+    return [one for part in parts for one in _one_pass(a, b, pairs[part], samples, device, batch_size)]
+
+
+def _one_pass(
+    a: Capture, b: Capture, pairs: Sequence[Pair], samples: Samples, device: str, batch_size: int
+) -> list[Moments]:
     bottom_a, bottom_b = a.bottoms([x for x, _ in pairs]), b.bottoms([y for _, y in pairs])
     moments = [Moments() for _ in pairs]
     label = f"statistics of {len(pairs)} pairs of cuts"
@@ -53,7 +69,13 @@ def paired_moments(
 
 
 def moments_or_failures(
-    a: Capture, b: Capture, pairs: Sequence[Pair], samples: Samples, *, device: str = "cpu"
+    a: Capture,
+    b: Capture,
+    pairs: Sequence[Pair],
+    samples: Samples,
+    *,
+    device: str = "cpu",
+    budget: Budget | None = None,
 ) -> list[Moments | NumericalFailure]:
     """As `paired_moments`, but a pair whose activations have no moments does not cost the others theirs.
 
@@ -63,13 +85,14 @@ def moments_or_failures(
         pairs: as in `paired_moments`.
         samples: as in `paired_moments`.
         device: as in `paired_moments`.
+        budget: as in `paired_moments`.
 
     Returns:
         For each pair its moments, or why it has none.
     """
     try:
-        return [*paired_moments(a, b, pairs, samples, device=device)]
+        return [*paired_moments(a, b, pairs, samples, device=device, budget=budget)]
     except NumericalFailure as failure:
         if len(pairs) == 1:
             return [failure]
-    return [one for pair in pairs for one in moments_or_failures(a, b, [pair], samples, device=device)]
+    return [one for pair in pairs for one in moments_or_failures(a, b, [pair], samples, device=device, budget=budget)]

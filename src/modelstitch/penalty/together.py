@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from modelstitch.budget import Budget
 from modelstitch.cut import shared_bottoms
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
@@ -17,7 +18,7 @@ from modelstitch.stitched import Stitched
 
 @torch.no_grad()
 def evaluate_all(
-    stitched: Sequence[Stitched], samples: Samples, *, batch_size: int = 512
+    stitched: Sequence[Stitched], samples: Samples, *, batch_size: int = 512, budget: Budget | None = None
 ) -> list[Outcome | NumericalFailure]:
     """Run stitched networks over test examples: what `modelstitch.penalty.evaluate` gives for each alone.
 
@@ -25,12 +26,17 @@ def evaluate_all(
         stitched: in eval mode, with bottoms of one captured network.
         samples: the test examples.
         batch_size: examples per batch; has no influence on the answers beyond rounding.
+        budget: room for the activations of a batch at all cuts; where they would take more, the bottom runs again.
 
     Returns:
         For each its outcome, or why it has none; a failure stops no other.
     """
-    if not stitched:
-        return []
+    sizes = [batch_size * one.bottom.cut.bytes(samples.longest) for one in stitched]
+    parts = (budget or Budget()).chunks(sizes)
+    return [one for part in parts for one in _one_pass(stitched[part], samples, batch_size)]
+
+
+def _one_pass(stitched: Sequence[Stitched], samples: Samples, batch_size: int) -> list[Outcome | NumericalFailure]:
     device = next((t.device for one in stitched for t in (*one.buffers(), *one.parameters())), torch.device("cpu"))
     below = shared_bottoms([one.bottom for one in stitched])
     parts: list[list[Outcome]] = [[] for _ in stitched]

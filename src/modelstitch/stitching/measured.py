@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from modelstitch.budget import Budget
 from modelstitch.cut import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
@@ -68,6 +69,7 @@ def measure(
     setting: Setting,
     *,
     control: str = "",
+    budget: Budget | None = None,
 ) -> list[Record]:
     """Fit the stitches of one pair of networks, all in one pass, and measure them.
 
@@ -79,6 +81,7 @@ def measure(
         test: to measure on; disjoint from ``train`` (`modelstitch.data.check_disjoint`).
         setting: how to choose the stitches.
         control: ``self``, ``untrained``, or empty.
+        budget: room for activations; it changes no record.
 
     Returns:
         One record a place; a numerical failure is a record too, with its reason and without a value.
@@ -96,9 +99,11 @@ def measure(
         batch_norm=setting.batch_norm,
         seed=setting.seed,
         moments=[place.fit_moments for place in places],
+        budget=budget,
     )
-    outcomes = iter(evaluate_all([found.stitched for found in fits if isinstance(found, Fit)], test))
-    moments = _test_moments(places, cuts, bottom, top, test)
+    fitted = [found.stitched for found in fits if isinstance(found, Fit)]
+    outcomes = iter(evaluate_all(fitted, test, budget=budget))
+    moments = _test_moments(places, cuts, bottom, top, test, budget)
     results = []
     for found, sums in zip(fits, moments, strict=True):
         outcome = next(outcomes) if isinstance(found, Fit) else found
@@ -168,11 +173,16 @@ def _found(
 
 
 def _test_moments(
-    places: Sequence[Place], cuts: Sequence[tuple[Cut, Cut]], bottom: Prepared, top: Prepared, test: Samples
+    places: Sequence[Place],
+    cuts: Sequence[tuple[Cut, Cut]],
+    bottom: Prepared,
+    top: Prepared,
+    test: Samples,
+    budget: Budget | None,
 ) -> list[Moments | NumericalFailure]:
     """Moments over the test set at each place, those missing made here in one pass."""
     missing = [pair for place, pair in zip(places, cuts, strict=True) if place.test_moments is None]
-    made = iter(moments_or_failures(bottom.captured, top.captured, missing, test, device=top.device))
+    made = iter(moments_or_failures(bottom.captured, top.captured, missing, test, device=top.device, budget=budget))
     return [next(made) if place.test_moments is None else place.test_moments for place in places]
 
 

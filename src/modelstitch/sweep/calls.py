@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from modelstitch.budget import Budget
 from modelstitch.data import Samples, as_samples, check_disjoint
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss
@@ -29,6 +30,7 @@ def stitch_all(
     with_controls: bool = True,
     seed: int = 0,
     device: str | None = None,
+    budget: Budget | None = None,
     store: RecordFile | None = None,
 ) -> Records:
     """Stitch two networks at every matching cut, in both directions.
@@ -50,6 +52,7 @@ def stitch_all(
         with_controls: whether to measure the controls.
         seed: of the untrained bottoms, the matching and the intervals.
         device: where to compute; by default where ``a`` is.
+        budget: room for activations, in memory and on disk; it changes no record.
         store: a file that takes each record as soon as it is measured; what it already holds is not measured again.
 
     Returns:
@@ -65,7 +68,7 @@ def stitch_all(
     check_classes(list(zip(names, (a, b), strict=True)), measure_on)
     first = prepare(a, names[0], measure_on, device=device)
     second = prepare(b, names[1], measure_on, device=first.device)
-    job = Job(fit_on, measure_on, setting, every)
+    job = Job(fit_on, measure_on, setting, every, budget or Budget())
     groups = job.directions(first, second, both=True)
     if not any(group.pairs for group in groups):
         found = "no two cuts with the same positions and kind"
@@ -87,6 +90,7 @@ def stitch(
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
     device: str | None = None,
+    budget: Budget | None = None,
     store: RecordFile | None = None,
 ) -> Record:
     """One stitching: ``stitch("A@layer2.1 -> B@layer2.1", {"A": A, "B": B}, train, test)``.
@@ -101,6 +105,7 @@ def stitch(
         batch_norm: as in `stitch_all`.
         seed: as in `stitch_all`.
         device: as in `stitch_all`.
+        budget: as in `stitch_all`.
         store: as in `stitch_all`.
 
     Raises:
@@ -126,7 +131,7 @@ def stitch(
     setting.family.check(*pair)
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)
-    job = Job(fit_on, measure_on, setting, every=False)
+    job = Job(fit_on, measure_on, setting, False, budget or Budget())
     return run([job.group(bottom, top, [pair])], store)[0]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from modelstitch import controls
+from modelstitch.budget import Budget
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching import moments_or_failures
@@ -22,14 +23,15 @@ from modelstitch.stitching import Place, Prepared, Setting, Stitching, asked, ch
 class _Statistics:
     """Moments of two networks at several pairs of cuts, streamed when first asked for, and once."""
 
-    def __init__(self, a: Prepared, b: Prepared, pairs: Sequence[Pair], samples: Samples) -> None:
-        self._a, self._b, self._samples = a, b, samples
+    def __init__(self, a: Prepared, b: Prepared, pairs: Sequence[Pair], samples: Samples, budget: Budget) -> None:
+        self._a, self._b, self._samples, self._budget = a, b, samples, budget
         self._pairs = list(dict.fromkeys(pairs))
 
     @cached_property
     def _moments(self) -> dict[Pair, Moments | NumericalFailure]:
         a, b = self._a, self._b
-        found = moments_or_failures(a.captured, b.captured, self._pairs, self._samples, device=a.device)
+        places = (a.captured, b.captured, self._pairs)
+        found = moments_or_failures(*places, self._samples, device=a.device, budget=self._budget)
         return dict(zip(self._pairs, found, strict=True))
 
     def between(self, bottom: Prepared, pair: Pair) -> Moments | NumericalFailure:
@@ -49,12 +51,14 @@ class Job:
         test: to measure on.
         setting: how to choose the stitches.
         every: all legal cuts instead of one a block.
+        budget: room for activations; it changes no record.
     """
 
     train: Samples
     test: Samples
     setting: Setting
     every: bool
+    budget: Budget = Budget()  # noqa: RUF009 - a frozen dataclass
 
     def pairs(self, bottom: Prepared, top: Prepared) -> list[Pair]:
         """The cuts to stitch at, each checked to give its network bit for bit."""
@@ -66,19 +70,19 @@ class Job:
 
     def group(self, bottom: Prepared, top: Prepared, pairs: Sequence[Pair], control: str = "") -> Group:
         """Stitchings of one pair of networks one way."""
-        statistics = [_Statistics(bottom, top, pairs, samples) for samples in (self.train, self.test)]
-        return Group(self, bottom, top, pairs, control, statistics[0], statistics[1])
+        fits, tests = (_Statistics(bottom, top, pairs, samples, self.budget) for samples in (self.train, self.test))
+        return Group(self, bottom, top, pairs, control, fits, tests)
 
     def directions(self, a: Prepared, b: Prepared, *, both: bool, control: str = "") -> list[Group]:
         """Every stitching from a to b and, with ``both``, from b to a; both ways share their moments."""
         ways = [(a, b, self.pairs(a, b))] + ([(b, a, self.pairs(b, a))] if both else [])
         together = [pair if bottom is a else (pair[1], pair[0]) for bottom, _, pairs in ways for pair in pairs]
-        fits, tests = (_Statistics(a, b, together, samples) for samples in (self.train, self.test))
+        fits, tests = (_Statistics(a, b, together, samples, self.budget) for samples in (self.train, self.test))
         return [Group(self, bottom, top, pairs, control, fits, tests) for bottom, top, pairs in ways]
 
     def self_stitches(self, one: Prepared) -> Group:
         """The network with itself by the identity, at every cut."""
-        identity = Job(self.train, self.test, Setting(Identity(), seed=self.setting.seed), self.every)
+        identity = replace(self, setting=Setting(Identity(), seed=self.setting.seed))
         return identity.group(one, one, identity.pairs(one, one), "self")
 
     def untrained(self, bottom: Prepared, top: Prepared) -> list[Group]:
@@ -127,7 +131,8 @@ class Group:
             )
             for pair in pairs
         ]
-        return measure(places, self.bottom, self.top, job.train, job.test, job.setting, control=self.control)
+        data = (job.train, job.test, job.setting)
+        return measure(places, self.bottom, self.top, *data, control=self.control, budget=job.budget)
 
     def _stitching(self, pair: Pair) -> Stitching:
         return Stitching(self.bottom.name, pair[0].name, self.top.name, pair[1].name)
