@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelstitch.matching import Matching
     from modelstitch.networks import LoadedNetwork
     from modelstitch.pretraining import Schedule
+    from modelstitch.records import RecordFile
     from modelstitch.stitches import Family
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
@@ -78,6 +79,13 @@ def budget_of(memory: float | None, folder: Path | None) -> Budget:
     from modelstitch.budget import Budget
 
     return Budget(folder=folder) if memory is None else Budget(memory=memory, folder=folder)
+
+
+def store_of(path: Path | None) -> RecordFile | None:
+    """The file that takes the records, where one was named."""
+    from modelstitch.records import RecordFile
+
+    return RecordFile(path) if path else None
 
 
 def split_of(

@@ -51,8 +51,6 @@ def stitch(
     as_json: Json = False,
 ) -> None:
     """Stitch two networks and measure the penalty: points of test error more than the top's own network."""
-    from modelstitch.records import RecordFile
-
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
     descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start}
     matching = inputs.matching_of(by, **descent, patience=patience, precision=precision, ridge=ridge)
@@ -60,7 +58,7 @@ def stitch(
     references = dict.fromkeys([one.bottom, one.top]) if one else networks
     loaded = inputs.networks_of(list(references))
     split = inputs.split_of(data, data_folder, limit, loaded)
-    setting |= {"budget": inputs.budget_of(memory, cache), "store": RecordFile(out) if out else None}
+    setting |= {"budget": inputs.budget_of(memory, cache), "store": inputs.store_of(out)}
     records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, not no_controls, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
     show.figures(records, figures)
