@@ -31,12 +31,14 @@ class Cost:
         seconds: by the clock.
         cpu_seconds: of all threads, the kernel's share included.
         peak: memory of the process at its highest, in MB, the libraries included.
+        faults: pages that the system had to find for it, 4 KB each.
         found: whatever the way returned, as JSON.
     """
 
     seconds: float
     cpu_seconds: float
     peak: float
+    faults: int
     found: Any
 
 
@@ -50,13 +52,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def report_cost(work: Callable[[], Any]) -> None:
     """In a way's own process: do the work once and print its cost as a line of JSON."""
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     begun, before = time.perf_counter(), time.process_time()
     found = work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(asdict(Cost(seconds, cpu_seconds, peak, found))))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps(asdict(Cost(seconds, cpu_seconds, used.ru_maxrss / 1024, used.ru_minflt - faults, found))))
 
 
 def alone(way: str, *options: str) -> Cost:
@@ -79,7 +82,10 @@ def in_turns(ways: Sequence[str], rounds: int, *options: str) -> dict[str, list[
 
 def medians(costs: Sequence[Cost]) -> dict[str, float]:
     """The median of each number."""
-    return {name: statistics.median(getattr(one, name) for one in costs) for name in ("seconds", "cpu_seconds", "peak")}
+    return {
+        name: statistics.median(getattr(one, name) for one in costs)
+        for name in ("seconds", "cpu_seconds", "peak", "faults")
+    }
 
 
 def seconds_in_turns(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

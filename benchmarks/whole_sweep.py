@@ -8,6 +8,8 @@ of Adam in batches of 128. Values do not matter for time, so the data is noise. 
 - floor: the least work of so many steps: in each epoch the bottom network forward once, and for every top a forward and
   the gradient of its input. No data loading, no stitch, no optimiser; in memory that the allocator keeps.
 - ours: `fit_all` from a random start: the same number of steps.
+- memory returned: the same, but freed memory goes back to the system at every step, as glibc does by itself.
+- bfloat16: ours with both networks in sixteen bits while the stitches are fitted.
 - with start: `fit_all` as it is by default: least squares first, which takes one more forward of both networks.
 - naive: how published code does it: hooks; for each stitch A whole and B whole on the image, the activation put in the
   cut's place; gradients of all weights computed and thrown away; a random start. One epoch is timed for one step of its
@@ -16,6 +18,8 @@ of Adam in batches of 128. Values do not matter for time, so the data is noise. 
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from typing import Any
 
 import torch
@@ -34,14 +38,18 @@ BATCH, ROUNDS, NAIVE_EPOCHS = 128, 3, 30
 class Setting:
     """Two networks, their halves, and the data."""
 
-    def __init__(self, images: int, width: int, epochs: int, device: str) -> None:
+    def __init__(self, images: int, width: int, epochs: int, device: str, cuts: int = 10) -> None:
         draws = torch.Generator().manual_seed(0)
-        self.data = ms.as_samples((torch.randn(images, 1, 28, 28, generator=draws), torch.arange(images) % 10))
+        # Bytes, as image data sets have them.
+        inputs = torch.randint(256, (images, 1, 28, 28), generator=draws, dtype=torch.uint8)
+        self.data = ms.Samples("noise", inputs, torch.arange(images) % 10, 10, mean=(0.5,), std=(0.3,))
         self.a, self.b = (ms.build("resnet18", seed=seed, width=width, channels=1).eval().to(device) for seed in (0, 1))
         self.epochs, self.device = epochs, device
         self.captured = [capture(network, self.data.example.to(device)) for network in (self.a, self.b)]
         a, b = self.captured
-        self.halves: list[tuple[Bottom, Top]] = [(a.bottom(cut), b.top(cut.name)) for cut in a.blocks]
+        self.halves: list[tuple[Bottom, Top]] = [
+            (a.bottom(cut), b.top(cut.name)) for cut in a.blocks[:: len(a.blocks) // cuts]
+        ]
 
 
 def floor(given: Setting) -> None:
@@ -56,13 +64,23 @@ def floor(given: Setting) -> None:
                     cross_entropy(top(activation.detach().requires_grad_()), labels).backward()
 
 
-def ours(given: Setting, start: str = "random") -> None:
-    with kept_memory():
-        fit_all(ms.Affine(), given.halves, given.data, by=ms.TaskLoss(epochs=given.epochs, start=start))
+def ours(given: Setting, start: str = "random", precision: str = "float32") -> None:
+    by = ms.TaskLoss(epochs=given.epochs, start=start, precision=precision)
+    fit_all(ms.Affine(), given.halves, given.data, by=by)
 
 
 def with_start(given: Setting) -> None:
     ours(given, "least_squares")
+
+
+def bfloat16(given: Setting) -> None:
+    ours(given, precision="bfloat16")
+
+
+def memory_returned(given: Setting) -> None:
+    fit_module = importlib.import_module("modelstitch.matching.fit")
+    fit_module.kept_memory = contextlib.nullcontext
+    ours(given)
 
 
 def naive(given: Setting) -> None:
@@ -88,7 +106,14 @@ def _naive_epoch(given: Setting, cut: str, stitch: nn.Module) -> None:
         hook.remove()
 
 
-WAYS = {"floor": floor, "ours": ours, "with start": with_start, "naive": naive}
+WAYS = {
+    "floor": floor,
+    "ours": ours,
+    "memory returned": memory_returned,
+    "bfloat16": bfloat16,
+    "with start": with_start,
+    "naive": naive,
+}
 
 
 def main(asked: Any, device: str) -> None:
@@ -104,8 +129,9 @@ def main(asked: Any, device: str) -> None:
         over = {f"{name}_over_floor": one[name] / taken["floor"][name] for name in ("seconds", "cpu_seconds")}
         rows.append({"way": way, **one, **over})
         print(
-            f"{way:10} {one['seconds']:7.2f} s = {over['seconds_over_floor']:5.2f} x floor, "
-            f"CPU {one['cpu_seconds']:7.2f} s = {over['cpu_seconds_over_floor']:5.2f} x floor, {one['peak']:5.0f} MB"
+            f"{way:15} {one['seconds']:7.2f} s = {over['seconds_over_floor']:5.2f} x floor, "
+            f"CPU {one['cpu_seconds']:7.2f} s = {over['cpu_seconds_over_floor']:5.2f} x floor, {one['peak']:5.0f} MB, "
+            f"{one['faults']:,.0f} page faults"
         )
     gain = NAIVE_EPOCHS * taken["naive"]["seconds"] / taken["with start"]["seconds"]
     print(f"naive, {NAIVE_EPOCHS} epochs / ours from least squares, {asked.epochs}: {gain:.0f} x")
