@@ -94,6 +94,7 @@ def tables() -> dict[str, str]:
         "fashion_mnist_seeds": penalty_table(seeds.to_pandas()),
         "promises": promises_table(),
         "which_measure": recipe("which_measure").table(ROOT / "results" / "which_measure"),
+        "spurious_features": recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),
     }
 
 
@@ -103,6 +104,8 @@ def main() -> None:
     records = ms.open_records(folder / "records.jsonl")
     for ending in ("png", "html"):
         ms.save_figure(records.plot(), folder / f"penalty.{ending}")
+    spurious = ROOT / "results" / "spurious_features"
+    ms.save_figure(recipe("spurious_figure").figure(spurious), spurious / "spurious.png")
     made = tables()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
