@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import modelstitch as ms
 from modelstitch.memory import kept_memory
 
-BATCH, ROUNDS = 256, 3
+BATCH, ROUNDS = 256, 2
 # Both packages take modules by name; these are the modules that end at the block cuts.
 MODULES = ["conv1", *(f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)), "pool"]
 Setting = tuple[nn.Module, nn.Module, Tensor]

@@ -54,6 +54,6 @@ def main(images: int, out: Any, device: str) -> None:
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--images", type=int, default=1024)
+    options.add_argument("--images", type=int, default=512)
     asked = options.parse_args()
     main(asked.images, asked.out, "cuda:0" if torch.cuda.is_available() else "cpu")

@@ -15,9 +15,9 @@ from common import alone, keep, parser, report_cost
 from whole_sweep import WAYS, Setting
 
 SERIES: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
-    "cuts": ((1, 2, 5, 10), {"images": 1024, "width": 16}),
+    "cuts": ((1, 2, 5, 10), {"images": 512, "width": 16}),
     "images": ((1_000, 4_000, 16_000, 60_000), {"cuts": 2, "width": 8}),
-    "width": ((8, 16, 32, 64), {"images": 512, "cuts": 10}),
+    "width": ((8, 16, 32, 64), {"images": 256, "cuts": 10}),
 }
 
 

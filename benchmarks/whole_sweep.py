@@ -142,7 +142,7 @@ def main(asked: Any, device: str) -> None:
 
 if __name__ == "__main__":
     parsed = parser(__doc__)
-    parsed.add_argument("--images", type=int, default=1024)
+    parsed.add_argument("--images", type=int, default=512)
     parsed.add_argument("--width", type=int, default=16)
     parsed.add_argument("--epochs", type=int, default=1)
     asked = parsed.parse_args()

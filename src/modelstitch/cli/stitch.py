@@ -30,7 +30,7 @@ def stitch(
     family: Annotated[str, typer.Option(help=_FAMILY)] = "affine",
     kernel: Annotated[int | None, typer.Option(help="Side of the stitch's convolution, odd.")] = None,
     by: Annotated[str, typer.Option(help="task (the loss of the stitched network) or direct (closed form).")] = "task",
-    epochs: Annotated[int | None, typer.Option(help="By task: passes over the train set.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="By task: passes over the data (default: 500 steps).")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="By task: at the beginning.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="By task: examples a step.")] = None,
     start: Annotated[str | None, typer.Option(help="By task: least_squares, identity or random.")] = None,

@@ -21,7 +21,7 @@ from modelstitch.budget import Budget
 from modelstitch.data import Samples
 from modelstitch.errors import ClassMismatch, NumericalFailure
 from modelstitch.matching.activations import Activations, OwnStatistics, autocast
-from modelstitch.matching.how import TaskLoss
+from modelstitch.matching.how import TaskLoss, steps
 from modelstitch.progress import track
 from modelstitch.seeding import generator
 from modelstitch.stitched import Stitched
@@ -86,19 +86,20 @@ def descend(
         ClassMismatch: the outputs are not one row of class scores an example.
     """
     runs = [_Run(one) for one in stitched]
+    epochs = how.over(len(train)).epochs or 1
     fit_on, held_out = _parts(len(train), how, seed)
     groups = [{"params": list(run.stitched.stitch.parameters())} for run in runs]
     optimiser = torch.optim.Adam(groups, lr=how.learning_rate)
     per_epoch = steps(len(fit_on), how.batch_size)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * per_epoch)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * per_epoch)
     label = runs[0].label if len(runs) == 1 else f"{len(runs)} stitches"
-    with _source(runs, train, how, batch_statistics, device, budget) as source:
-        for epoch in range(how.epochs):
+    with _source(runs, train, how, epochs > 1, batch_statistics, device, budget) as source:
+        for epoch in range(epochs):
             live = [run for run in runs if run.live]
             _set_modes(live, batch_statistics)
             order = fit_on[shuffled(len(fit_on), how.batch_size, seed, epoch)]
             batches = source.batches([run.stitched.bottom for run in live], order)
-            for below, labels in track(batches, f"{label}, epoch {epoch + 1}/{how.epochs}", per_epoch):
+            for below, labels in track(batches, f"{label}, epoch {epoch + 1}/{epochs}", per_epoch):
                 _step(live, below, labels, train.classes, how)
                 optimiser.step()
                 optimiser.zero_grad()
@@ -110,16 +111,6 @@ def descend(
             if not any(run.live for run in runs):
                 break
     return [_result(run) for run in runs]
-
-
-def steps(examples: int, batch_size: int) -> int:
-    """Batches in one pass, a last one of a single example left out: it has no variance for a batch norm.
-
-    Example:
-        >>> steps(257, 128), steps(258, 128)
-        (2, 3)
-    """
-    return examples // batch_size + (examples % batch_size > 1)
 
 
 def shuffled(examples: int, batch_size: int, seed: int, epoch: int) -> Tensor:
@@ -138,9 +129,15 @@ def _parts(examples: int, how: TaskLoss, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _source(
-    runs: Sequence[_Run], train: Samples, how: TaskLoss, batch_statistics: bool, device: str, budget: Budget
+    runs: Sequence[_Run],
+    train: Samples,
+    how: TaskLoss,
+    again: bool,
+    batch_statistics: bool,
+    device: str,
+    budget: Budget,
 ) -> Activations | OwnStatistics:
-    """Where the activations below the stitches come from."""
+    """Where the activations below the stitches come from; ``again`` says that each is needed in more than one epoch."""
     if batch_statistics:
         return OwnStatistics(train, how.batch_size, device, how.precision)
     return Activations(
@@ -150,8 +147,8 @@ def _source(
         device=device,
         precision=how.precision,
         budget=budget,
-        # One epoch reads each activation once; only a folder has a use for it afterwards.
-        keep=how.epochs > 1 or budget.folder is not None,
+        # A folder has a use for them afterwards.
+        keep=again or budget.folder is not None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 from modelstitch.errors import SettingError
@@ -13,6 +13,7 @@ Start = Literal["least_squares", "identity", "random"]
 Precision = Literal["float32", "bfloat16"]
 BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNorm)
 STARTS: tuple[str, ...] = get_args(Start)
+_STEPS = 500
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
@@ -36,7 +37,8 @@ class TaskLoss:
     """Minimise the stitched network's cross-entropy on the train set: Adam, cosine to zero.
 
     Args:
-        epochs: passes over the train set. From a least-squares start one or two do; from a random start, tens.
+        epochs: passes over the train set; by default as many as make 500 steps, at least one. What counts from a
+            least-squares start is steps: 500 are two epochs of 60,000 images, and 32 of 2,000, where one falls short.
         learning_rate: at the beginning.
         batch_size: examples a step.
         start: ``least_squares`` (the family's closed form), ``identity``, or ``random``.
@@ -46,7 +48,7 @@ class TaskLoss:
             The stitch's weights and Adam stay in float32, and the penalty is always measured in float32.
     """
 
-    epochs: int = 1
+    epochs: int | None = None
     learning_rate: float = 1e-3
     batch_size: int = 128
     start: Start = "least_squares"
@@ -56,7 +58,7 @@ class TaskLoss:
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch_size", 2), ("learning_rate", 0)):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= low):
+            if value is not None and not (math.isfinite(value) and value >= low):
                 raise SettingError(f"task loss with {name}={value}", "no such matching", f"choose {low} or more")
         if self.patience is not None and self.patience < 1:
             do = "choose 1 or more, or leave it out"
@@ -67,12 +69,31 @@ class TaskLoss:
                 do = f"choose one of {', '.join(known)}"
                 raise SettingError(f"task loss with {name}={value!r}", f"no such {name}", do)
 
+    def over(self, examples: int) -> TaskLoss:
+        """The same with its number of epochs told, for so many examples.
+
+        Example:
+            >>> TaskLoss().over(60_000).epochs, TaskLoss().over(2_000).epochs, TaskLoss(epochs=3).over(10).epochs
+            (2, 32, 3)
+        """
+        return replace(self, epochs=self.epochs or math.ceil(_STEPS / max(1, steps(examples, self.batch_size))))
+
     def __str__(self) -> str:
         """What records hold and are found by; a setting that is off leaves no trace, so that new ones age no record."""
         told = {field.name: getattr(self, field.name) for field in fields(self)}
         off = {"patience": None, "precision": "float32"}
         settings = (f"{name}={value!r}" for name, value in told.items() if name not in off or value != off[name])
         return f"TaskLoss({', '.join(settings)})"
+
+
+def steps(examples: int, batch_size: int) -> int:
+    """Batches in one pass, a last one of a single example left out: it has no variance for a batch norm.
+
+    Example:
+        >>> steps(257, 128), steps(258, 128)
+        (2, 3)
+    """
+    return examples // batch_size + (examples % batch_size > 1)
 
 
 Matching = Direct | TaskLoss

@@ -142,10 +142,17 @@ def asked(
         "fit_data": train.fingerprint,
         "test_data": test.fingerprint,
         "family": str(setting.family),
-        "matching": str(setting.by) if setting.family.closed_form != "none" else "none",
+        "matching": _matching(setting, len(train)),
         "batch_norm": setting.batch_norm,
         "seed": setting.seed,
     }
+
+
+def _matching(setting: Setting, examples: int) -> str:
+    """How the stitch is chosen, with the number of epochs told, so that the default and the same by hand are one."""
+    if setting.family.closed_form == "none":
+        return "none"
+    return str(setting.by.over(examples) if isinstance(setting.by, TaskLoss) else setting.by)
 
 
 def _found(
