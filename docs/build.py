@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import speed
 
 import modelstitch as ms
 
@@ -95,6 +96,7 @@ def tables() -> dict[str, str]:
         "promises": promises_table(),
         "which_measure": recipe("which_measure").table(ROOT / "results" / "which_measure"),
         "spurious_features": recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),
+        **speed.tables(),
     }
 
 
@@ -106,6 +108,7 @@ def main() -> None:
         ms.save_figure(records.plot(), folder / f"penalty.{ending}")
     spurious = ROOT / "results" / "spurious_features"
     ms.save_figure(recipe("spurious_figure").figure(spurious), spurious / "spurious.png")
+    speed.draw()
     made = tables()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

@@ -1,0 +1,236 @@
+"""The tables and figures of docs/speed.md, from the records of the benchmarks and of recipes/short_schedule.py."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+import modelstitch as ms
+from modelstitch.figures.style import styled
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+STARTS = {"least_squares": "least squares", "identity": "identity", "random": "random"}
+COLOURS = ("#0072B2", "#E69F00", "#CC79A7")
+SHAPES = ("circle", "square", "triangle-up")
+ALLOWED = 0.3
+"""By how many points of test error a short schedule may be worse than the best long one."""
+
+
+def record(name: str) -> dict[str, Any]:
+    """One benchmark's record."""
+    found: dict[str, Any] = json.loads((RESULTS / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def tables() -> dict[str, str]:
+    """Every table of the page, by name."""
+    return {
+        "whole_sweep": _whole_sweep(record("whole_sweep")),
+        "scaling": _scaling(record("scaling")),
+        "profile": _profile(record("profile_sweep")),
+        "all_pairs": _all_pairs(record("all_pairs_cka")),
+        "short_schedule": _short_schedule(schedules()),
+    }
+
+
+def draw() -> None:
+    """Every figure of the page."""
+    ms.save_figure(_scaling_figure(record("scaling")), RESULTS / "benchmarks" / "scaling.png")
+    ms.save_figure(_schedule_figure(schedules()), RESULTS / "short_schedule" / "penalty.png")
+
+
+def _table(head: list[str], rows: list[list[str]], below: str) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), "", below])
+
+
+def _where(found: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    threads = f"{found['threads']} threads" if found["threads"] > 1 else "1 thread"
+    return f"{versions}; {found['device']}, {threads}, commit {found['commit']}."
+
+
+def _whole_sweep(found: dict[str, Any]) -> str:
+    setting = found["setting"]
+    rows = [
+        [
+            row["way"],
+            f"{row['seconds']:.2f}",
+            f"{row['seconds_over_floor']:.2f}",
+            f"{row['cpu_seconds']:.2f}",
+            f"{row['peak']:.0f}",
+            f"{row['faults']:,.0f}",
+        ]
+        for row in found["rows"]
+    ]
+    below = (
+        f"Ten stitches, {setting['images']:,} images of noise, width {setting['width']}, {setting['epochs']} epoch, "
+        f"batches of {setting['batch']}. Naive for {setting['naive_epochs']} epochs takes "
+        f"{setting['naive_over_ours']:.0f} times as long as ours with start. "
+        f"Medians of 3 runs that took turns; {_where(found)}"
+    )
+    return _table(["way", "seconds", "over floor", "CPU seconds", "peak, MB", "page faults"], rows, below)
+
+
+def _scaling(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["series"],
+            f"{row[row['series']]:,}",
+            ", ".join(f"{name} {row[name]:,}" for name in ("cuts", "images", "width") if name != row["series"]),
+            f"{row['seconds']:.1f}",
+            f"{row['over_floor']:.2f}",
+            f"{row['peak']:.0f}",
+        ]
+        for row in found["rows"]
+    ]
+    below = f"Least squares, then one epoch; the floor has no least squares. Single runs; {_where(found)}"
+    return _table(["series", "value", "at", "seconds", "over floor", "peak, MB"], rows, below)
+
+
+def _profile(found: dict[str, Any]) -> str:
+    shares = sorted(found["rows"], key=lambda row: -row["share"])
+    rows = [[row["kind"], f"{100 * row['share']:.0f} %", f"{row['seconds']:.2f}"] for row in shares]
+    setting = found["setting"]
+    below = (
+        f"{setting['cuts']} stitches, {setting['images']:,} images, width {setting['width']}, least squares and "
+        f"{setting['epochs']} epoch, {setting['seconds']:.1f} s in all under torch's profiler; {_where(found)}"
+    )
+    return _table(["operations", "share", "seconds"], rows, below)
+
+
+def _all_pairs(found: dict[str, Any]) -> str:
+    setting = found["setting"]
+    rows = [
+        [
+            row["way"],
+            f"{row['seconds']:.1f}",
+            f"{row['over_floor']:.2f}",
+            f"{row['over_ours']:.2f}",
+            f"{row['peak']:.0f}",
+            "–" if row["largest_difference"] is None else f"{row['largest_difference']:.0e}",
+        ]
+        for row in found["rows"]
+    ]
+    below = (
+        f"{setting['images']:,} images, 10 x 10 cuts, flattened, batches of {setting['batch']}. On "
+        f"{setting['fewer_images']:,} images ours peaks at {setting['peak_on_fewer']:.0f} MB. Linear CKA of two "
+        f"10,000 x 512 matrices takes {setting['linear_cka_over_product']:.1f} times one float64 product of that size. "
+        f"Medians of {setting['rounds']} runs that took turns; {_where(found)}"
+    )
+    head = ["way", "seconds", "over floor", "over ours", "peak, MB", "largest difference from ours"]
+    return _table(head, rows, below)
+
+
+def schedules() -> pd.DataFrame:
+    """The records of recipes/short_schedule.py, with start and epochs as columns; least squares alone is epoch 0."""
+    frame = ms.open_records(RESULTS / "short_schedule" / "records.jsonl").to_pandas()
+    told = frame["matching"].map(lambda text: re.search(r"epochs=(\d+).*start='(\w+)'", text))
+    frame["epochs"] = [int(one[1]) if one else 0 for one in told]
+    frame["start"] = [one[2] if one else "least_squares" for one in told]
+    return frame
+
+
+def _short_schedule(frame: pd.DataFrame) -> str:
+    """A row a cut: least squares after ever more epochs, then the longest schedule from the other starts."""
+    longest, place = int(frame["epochs"].max()), ["top_network", "top_cut"]
+    from_it = frame[frame["start"] == "least_squares"]
+    columns = {f"{many}": from_it[from_it["epochs"] == many] for many in sorted(from_it["epochs"].unique())}
+    others = {told: frame[(frame["start"] == start) & (frame["epochs"] == longest)] for start, told in STARTS.items()}
+    penalties = {name: found.set_index(place)["penalty"] for name, found in {**columns, **others}.items()}
+    best = pd.concat([penalties[told] for told in STARTS.values()], axis=1).min(axis=1)
+    names = {**{name: f"least squares, {name}" for name in columns}, "identity": f"identity, {longest}"}
+    names["random"] = f"random, {longest}"
+    rows = []
+    for cut in dict.fromkeys(frame["top_cut"]):
+        here = [found[found.index.get_level_values("top_cut") == cut] for found in (penalties[name] for name in names)]
+        rows.append([f"`{cut}`", *(_mean_of(found, frame["top_network"].nunique()) for found in here)])
+    near = ", ".join(
+        f"{int((penalties[name] - best <= ALLOWED).sum())} of {len(best)} after {name} (at worst "
+        f"{(penalties[name] - best).max():+.2f})"
+        for name in columns
+    )
+    first, per_epoch = frame.iloc[0], -(-int(frame["n_fit"].iloc[0]) // 128)
+    below = (
+        f"Penalty in points of test error after so many epochs of {per_epoch} steps, mean over "
+        f"{frame['top_network'].nunique()} pairs of seeds. At most {ALLOWED} points above the best of the three starts "
+        f"after {longest} epochs are, from least squares: {near}. "
+        f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
+        f"{first['data']}, fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; "
+        f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_where(dict(first))}"
+    )
+    return _table(["cut", *names.values()], rows, below)
+
+
+def _mean_of(found: pd.Series[float], pairs: int) -> str:
+    """A mean, with how many pairs of networks it is of where some are missing."""
+    if found.empty:
+        return "–"
+    return f"{found.mean():+.2f}" + ("" if len(found) == pairs else f" ({len(found)} of {pairs} pairs)")
+
+
+def _schedule_figure(frame: pd.DataFrame) -> alt.ConcatChart:
+    """A panel a cut: penalty after so many epochs, a line for each start."""
+    frame = frame.assign(start=frame["start"].map(STARTS))
+    mean = (
+        frame.groupby(["top_cut", "start", "epochs"], sort=False)["penalty"].agg(["mean", "min", "max"]).reset_index()
+    )
+    many = sorted(mean["epochs"].unique())
+    mean["at"] = mean["epochs"].map(many.index)
+    order = list(STARTS.values())
+    colour = alt.Color("start:N", title="start", scale=alt.Scale(domain=order, range=list(COLOURS)))
+    ticks = " : ".join(f"datum.value == {i} ? '{many_epochs}'" for i, many_epochs in enumerate(many))
+    axis = alt.Axis(values=list(range(len(many))), labelExpr=f"{ticks} : ''", grid=False)
+    # Even up to a point, then by powers: least squares and the other starts lie two powers of ten apart.
+    scale = alt.Scale(type="symlog", constant=1, domain=[-0.5, 100], nice=False)
+    axis_y = alt.Axis(values=[0, 1, 3, 10, 30, 100], labelOverlap=False)
+    low = alt.Y("min:Q", title="penalty, points", scale=scale, axis=axis_y)
+    panels = []
+    for cut in dict.fromkeys(frame["top_cut"]):
+        base = alt.Chart(mean[mean["top_cut"] == cut]).encode(
+            x=alt.X("at:Q", title="epochs", axis=axis, scale=alt.Scale(domain=[-0.2, len(many) - 0.8])), color=colour
+        )
+        y = alt.Y("mean:Q", title="penalty, points", scale=scale, axis=axis_y)
+        shape = alt.Shape("start:N", title="start", scale=alt.Scale(domain=order, range=list(SHAPES)))
+        lines = base.mark_line().encode(y=y) + base.mark_rule().encode(y=low, y2="max:Q")
+        points = base.mark_point(filled=True, size=50, opacity=1).encode(y=y, shape=shape)
+        panels.append((lines + points).properties(width=150, height=130, title=cut))
+    title = alt.TitleParams(
+        "Penalty against epochs, from every start",
+        subtitle="Mean over pairs of seeds, with the least and the largest. 0 epochs: least squares alone.",
+    )
+    return styled(alt.concat(*panels, columns=5, title=title))
+
+
+def _scaling_figure(found: dict[str, Any]) -> alt.ConcatChart:
+    """Two rows, seconds by powers and MB; a column for each series."""
+    frame = pd.DataFrame(found["rows"])
+    panels = []
+    powers, even = alt.Scale(type="log", domain=[0.5, 100]), alt.Scale(domain=[0, 1600])
+    for column, what, scale in (("seconds", "seconds", powers), ("peak", "peak memory, MB", even)):
+        for series in dict.fromkeys(frame["series"]):
+            part = frame[frame["series"] == series].copy()
+            rest = [f"{name} {int(part[name].iloc[0]):,}" for name in ("cuts", "images", "width") if name != series]
+            values = [int(value) for value in part[series]]
+            x = alt.X(
+                f"{series}:Q",
+                title=f"{series} (at {', '.join(rest)})",
+                scale=alt.Scale(type="log", domain=[values[0], values[-1]], padding=10),
+                axis=alt.Axis(values=values, format=",", grid=False),
+            )
+            y = alt.Y(f"{column}:Q", title=what, scale=scale, axis=alt.Axis(tickCount=4))
+            chart = alt.Chart(part).encode(x=x, y=y)
+            marks = chart.mark_line(color=COLOURS[0]) + chart.mark_point(
+                color=COLOURS[0], filled=True, size=60, opacity=1
+            )
+            panels.append(marks.properties(width=230, height=150))
+    title = alt.TitleParams(
+        "A sweep's time and memory as it grows",
+        subtitle="Least squares, then one epoch. Peak memory of the process, the libraries included.",
+    )
+    return styled(alt.concat(*panels, columns=3, title=title))
