@@ -71,7 +71,7 @@ def _whole_sweep(found: dict[str, Any]) -> str:
     below = (
         f"Ten stitches, {setting['images']:,} images of noise, width {setting['width']}, {setting['epochs']} epoch, "
         f"batches of {setting['batch']}. Naive for {setting['naive_epochs']} epochs takes "
-        f"{setting['naive_over_ours']:.0f} times as long as ours with start. "
+        f"{setting['naive_over_ours']:.0f} times as long as ours with start and {setting['epochs']} epoch. "
         f"Medians of 3 runs that took turns; {_where(found)}"
     )
     return _table(["way", "seconds", "over floor", "CPU seconds", "peak, MB", "page faults"], rows, below)

@@ -32,7 +32,7 @@ from modelstitch.stitching import prepare
 from modelstitch.sweep import groups, stitch, stitch_all
 
 matching_fit = importlib.import_module("modelstitch.matching.fit")
-BY = TaskLoss(batch_size=16)
+BY = TaskLoss(epochs=1, batch_size=16)
 
 
 def points(n, seed):
@@ -110,6 +110,14 @@ def test_without_controls_and_at_every_cut(networks):
 def test_a_stitching_alone_is_the_one_in_the_sweep(networks, records):
     for record in records.only(control=""):
         assert_same_records([stitch(record.stitching, networks, TRAIN, TEST, by=BY)], [record])
+
+
+def test_the_default_and_the_same_by_hand_are_one_record(networks):
+    asked = ("A@layer1 -> B@layer1", networks, TRAIN, TEST)
+    found = stitch(*asked, by=TaskLoss(batch_size=32, learning_rate=0.01))
+    assert "epochs=None" not in found.matching
+    by = TaskLoss(epochs=len(found.learning_curve), batch_size=32, learning_rate=0.01)
+    assert_same_records([stitch(*asked, by=by)], [found])
 
 
 def test_the_same_call_gives_the_same_records_and_touches_nothing(networks, records):

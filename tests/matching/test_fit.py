@@ -86,7 +86,10 @@ def assert_same(one, other):
 
 FITS = [
     *[(family, Direct()) for family in (Identity(), Permutation(), Orthogonal(), Affine(), Affine(3), BNAffineBN())],
-    *[(family, TaskLoss(batch_size=16)) for family in (Identity(), Orthogonal(), Affine(), Affine(3), BNAffineBN())],
+    *[
+        (family, TaskLoss(epochs=1, batch_size=16))
+        for family in (Identity(), Orthogonal(), Affine(), Affine(3), BNAffineBN())
+    ],
 ]
 
 
@@ -150,7 +153,7 @@ def test_only_the_stitch_moves(captured):
     a, b = captured
     bottom, top = a.bottom("block1"), b.top("block1")
     halves = {f"{side}.{n}": t.clone() for side, part in enumerate((bottom, top)) for n, t in part.state_dict().items()}
-    found = fit(Affine(), bottom, top, TRAIN, by=TaskLoss(batch_size=16))
+    found = fit(Affine(), bottom, top, TRAIN, by=TaskLoss(epochs=1, batch_size=16))
     start = fit(Affine(), bottom, top, TRAIN, by=Direct())
     assert_same(halves, {f"{s}.{n}": t for s, part in enumerate((bottom, top)) for n, t in part.state_dict().items()})
     for name, weight in stitch_weights(start).items():
@@ -331,6 +334,17 @@ def by_hand(logits, labels, by, weight, bias, seed=0):
     return values, curve
 
 
+@pytest.mark.parametrize("size", [2, 64])  # of 65: 32 steps an epoch, and one
+def test_the_default_takes_five_hundred_steps(captured, size):
+    by = TaskLoss(batch_size=size, start="identity")
+    told = by.over(N)
+    steps = told.epochs * (N // size)
+    assert 500 <= steps < 500 + N // size
+    found = fitted(captured, Affine(), by, cut="hidden")
+    assert len(found.curve) == told.epochs
+    assert_same(stitch_weights(found), stitch_weights(fitted(captured, Affine(), told, cut="hidden")))
+
+
 @pytest.mark.parametrize("size", [16, 13, 100])  # of 65: 16 leaves a last batch of one
 def test_task_loss_is_adam_along_a_cosine(networks, captured, size):
     a, b = captured
@@ -389,7 +403,7 @@ def test_a_wide_kernel_starts_as_the_narrow_one(captured):
 @pytest.mark.parametrize("family", [Orthogonal(), Affine(), BNAffineBN()], ids=str)
 @pytest.mark.parametrize("batch_norm", ["frozen", "batch"])
 def test_the_same_seed_gives_the_same_stitch_and_another_another(captured, family, batch_norm):
-    by = TaskLoss(batch_size=16, start="random")
+    by = TaskLoss(epochs=1, batch_size=16, start="random")
     one, again, other = (fitted(captured, family, by, batch_norm=batch_norm, seed=s) for s in (0, 0, 1))
     assert_same(stitch_weights(one), stitch_weights(again))
     assert one.curve == again.curve
@@ -399,7 +413,7 @@ def test_the_same_seed_gives_the_same_stitch_and_another_another(captured, famil
 
 
 def test_a_fit_neither_reads_nor_moves_the_caller_s_random_stream(captured):
-    by = TaskLoss(batch_size=16, start="random")
+    by = TaskLoss(epochs=1, batch_size=16, start="random")
     torch.manual_seed(0)
     before = torch.get_rng_state()
     one = fitted(captured, Affine(), by)
@@ -430,7 +444,7 @@ def test_batch_mode_re_estimates_the_statistics_as_train_mode_would(networks, ca
     assert not torch.allclose(statistics["bottom"]["running_mean"], before, atol=1e-4)
 
 
-@pytest.mark.parametrize("by", [TaskLoss(batch_size=8), TaskLoss(batch_size=64)])
+@pytest.mark.parametrize("by", [TaskLoss(epochs=1, batch_size=8), TaskLoss(epochs=1, batch_size=64)])
 def test_a_last_batch_of_one_does_no_harm_in_batch_mode(captured, by):
     assert N % by.batch_size == 1
     found = fitted(captured, BNAffineBN(), by, "hidden", batch_norm="batch")
