@@ -66,3 +66,11 @@ def test_it_would_go_back_otherwise():
 @pytest.mark.parametrize("ending", ["pass", "1 / 0"], ids=["in peace", "by an error"])
 def test_it_goes_back_at_the_end(ending):
     assert megabytes("kept_memory()", ending)["after"] < 10
+
+
+@GLIBC
+def test_one_that_ends_within_another_gives_nothing_back():
+    assert (
+        megabytes("kept_memory()", "exec('with kept_memory(): pass'); found['kept'] = resident() - before")["kept"]
+        >= 90
+    )

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 # which it is mapped on its own and unmapped when freed.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MOST, _USUAL = 2**31 - 1, 32 * 2**20
+_inside = False
 
 
 @contextlib.contextmanager
@@ -26,15 +27,19 @@ def kept_memory() -> Iterator[None]:
         >>> with kept_memory():
         ...     pass
     """
-    if platform.libc_ver()[0] != "glibc":
+    global _inside
+    # Only the outermost gives memory back: what it holds is still in use when an inner one ends.
+    if platform.libc_ver()[0] != "glibc" or _inside:
         yield
         return
     libc = ctypes.CDLL(None)
     libc.mallopt(_TRIM_THRESHOLD, _MOST)
     libc.mallopt(_MMAP_THRESHOLD, 2**30)
+    _inside = True
     try:
         yield
     finally:
+        _inside = False
         libc.mallopt(_TRIM_THRESHOLD, _USUAL)
         libc.mallopt(_MMAP_THRESHOLD, _USUAL)
         libc.malloc_trim(0)
