@@ -70,7 +70,7 @@ def test_a_recipe_is_read_as_it_stands():
         (
             "Do they?",
             "!!python/object/apply:os.getcwd []",
-            "line 3: the tag .*apply:os.getcwd. is not read",
+            "line 3: the tag .*getcwd. is not read",
             "plain YAML",
         ),
         ("at_most: 3", "claim: a", "line 17: 'claim' stands here a second time", "plain YAML"),
