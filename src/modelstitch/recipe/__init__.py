@@ -5,29 +5,33 @@ words that were meant. Imports no torch: a recipe is checked before anything is 
 """
 
 from modelstitch.recipe.model import (
+    AffineFamily,
     Claim,
     Curve,
     Data,
-    FamilyChoice,
+    DirectMatching,
     LabelMap,
     LoadedNetwork,
-    MatchingChoice,
+    PlainFamily,
     Recipe,
     Stitchings,
+    TaskMatching,
     TrainedNetwork,
 )
 from modelstitch.recipe.text import parse_recipe, read_recipe, recipe_schema
 
 __all__ = [
+    "AffineFamily",
     "Claim",
     "Curve",
     "Data",
-    "FamilyChoice",
+    "DirectMatching",
     "LabelMap",
     "LoadedNetwork",
-    "MatchingChoice",
+    "PlainFamily",
     "Recipe",
     "Stitchings",
+    "TaskMatching",
     "TrainedNetwork",
     "parse_recipe",
     "read_recipe",

@@ -106,40 +106,66 @@ Network = Annotated[
 ]
 
 
-class FamilyChoice(_Part):
-    """The set of maps that a stitch is chosen from.
+class PlainFamily(_Part):
+    """A family without settings.
 
     Attributes:
         name: of the family.
-        kernel: side of the convolution, odd; of the two affine families alone.
     """
 
-    name: Literal["identity", "permutation", "orthogonal", "affine", "bn_affine_bn"] = "affine"
-    kernel: PositiveInt | None = None
+    name: Literal["identity", "permutation", "orthogonal"]
 
 
-class MatchingChoice(_Part):
-    """How a stitch is chosen from its family; what is left out has the default of `TaskLoss` or `Direct`.
+class AffineFamily(_Part):
+    """An affine map of channels.
 
     Attributes:
-        name: ``task`` (loss of the stitched network) or ``direct`` (closed form).
-        epochs: task: passes over the data.
-        learning_rate: task: at the beginning.
-        batch_size: task: examples a step.
-        start: task: where to begin.
-        patience: task: an early stop on a held-out tenth of the train set.
-        precision: task: while fitting.
-        ridge: direct: strength of the penalty on the map.
+        name: ``affine``, or ``bn_affine_bn`` between batch norms as in Bansal, Nakkiran and Barak (2021).
+        kernel: side of the convolution, odd.
     """
 
-    name: Literal["task", "direct"] = "task"
+    name: Literal["affine", "bn_affine_bn"]
+    kernel: PositiveInt = 1
+
+
+FamilyChoice = Annotated[PlainFamily | AffineFamily, Field(discriminator="name")]
+
+
+class DirectMatching(_Part):
+    """Match the top's own activations in closed form.
+
+    Attributes:
+        name: ``direct``.
+        ridge: strength of the penalty on an affine map.
+    """
+
+    name: Literal["direct"]
+    ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class TaskMatching(_Part):
+    """Minimise the loss of the stitched network; what is left out has the default of `TaskLoss`.
+
+    Attributes:
+        name: ``task``.
+        epochs: passes over the data; as many as make 500 steps unless told otherwise.
+        learning_rate: at the beginning.
+        batch_size: examples a step.
+        start: where to begin.
+        patience: an early stop on a held-out tenth of the train set.
+        precision: while fitting.
+    """
+
+    name: Literal["task"]
     epochs: PositiveInt | None = None
-    learning_rate: Rate | None = None
-    batch_size: Annotated[int, Field(ge=2)] | None = None
-    start: Literal["least_squares", "identity", "random"] | None = None
+    learning_rate: Rate = 1e-3
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    start: Literal["least_squares", "identity", "random"] = "least_squares"
     patience: PositiveInt | None = None
-    precision: Literal["float32", "bfloat16"] | None = None
-    ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+MatchingChoice = Annotated[DirectMatching | TaskMatching, Field(discriminator="name")]
 
 
 class Stitchings(_Part):
@@ -161,8 +187,8 @@ class Stitchings(_Part):
     pairs: Annotated[list[Annotated[list[Name], Field(min_length=2, max_length=2)]], Field(min_length=1)]
     both_ways: bool = False
     cuts: Literal["blocks", "all", "grid"] | Annotated[list[str], Field(min_length=1)] = "blocks"
-    families: Annotated[list[FamilyChoice], Field(min_length=1)] = [FamilyChoice()]
-    matchings: Annotated[list[MatchingChoice], Field(min_length=1)] = [MatchingChoice()]
+    families: Annotated[list[FamilyChoice], Field(min_length=1)] = [AffineFamily(name="affine")]
+    matchings: Annotated[list[MatchingChoice], Field(min_length=1)] = [TaskMatching(name="task")]
     batch_norm: Annotated[list[Literal["frozen", "batch"]], Field(min_length=1)] = ["frozen"]
     fit_on: Literal["all", "top"] = "all"
     seeds: Annotated[list[int], Field(min_length=1)] = [0]

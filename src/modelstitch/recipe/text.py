@@ -66,7 +66,9 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         # What is missing is often a key misspelt, which stands in the text and can be shown.
-        wrong = sorted(error.errors(), key=lambda one: (one["type"] == "missing", _line(lines, one["loc"])))
+        wrong = sorted(
+            map(_plain, error.errors()), key=lambda one: (one["type"] == "missing", _line(lines, one["loc"]))
+        )
         told = "; ".join(_told(one, lines) for one in wrong[:_SHOWN])
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise SettingError(f"the recipe {source}", told + more, _advice(wrong)) from None
@@ -120,6 +122,17 @@ def _value(node: yaml.Node, place: Place, lines: Lines) -> Any:
         lines[(*place, key)] = mark.line + 1
         found[key] = _value(inner, (*place, key), lines)
     return found
+
+
+def _plain(error: Mapping[str, Any]) -> dict[str, Any]:
+    """A kind that does not exist, or is not named, told as what is wrong with its ``name``."""
+    place, given = (*error["loc"], "name"), error["input"]
+    if error["type"] == "union_tag_not_found":
+        return {**error, "type": "missing", "loc": place}
+    if error["type"] == "union_tag_invalid":
+        message = f"Input should be one of {error['ctx']['expected_tags']}"
+        return {**error, "type": "literal_error", "loc": place, "input": given["name"], "msg": message}
+    return dict(error)
 
 
 def _line(lines: Lines, place: Sequence[str | int]) -> int:

@@ -68,7 +68,7 @@ def stitch_all(
     check_classes(list(zip(names, (a, b), strict=True)), measure_on)
     first = prepare(a, names[0], measure_on, device=device)
     second = prepare(b, names[1], measure_on, device=first.device)
-    job = Job(fit_on, measure_on, setting, every, budget or Budget())
+    job = Job(fit_on, measure_on, setting, "all" if every else "blocks", budget or Budget())
     groups = job.directions(first, second, both=True)
     if not any(group.pairs for group in groups):
         found = "no two cuts with the same positions and kind"
@@ -131,7 +131,7 @@ def stitch(
     setting.family.check(*pair)
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)
-    job = Job(fit_on, measure_on, setting, False, budget or Budget())
+    job = Job(fit_on, measure_on, setting, budget=budget or Budget())
     return run([job.group(bottom, top, [pair])], store)[0]
 
 

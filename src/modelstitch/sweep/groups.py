@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal, Protocol
 
 from modelstitch import controls
 from modelstitch.budget import Budget
+from modelstitch.cut import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching import moments_or_failures
@@ -15,9 +17,23 @@ from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.pairs import Pair, matching_cuts
 from modelstitch.progress import track
-from modelstitch.records import Record, RecordFile, Records
+from modelstitch.records import Record, Records
 from modelstitch.stitches import Identity
-from modelstitch.stitching import Place, Prepared, Setting, Stitching, asked, check_identity, key_of, measure, prepare
+from modelstitch.stitching import (
+    Measured,
+    Place,
+    Prepared,
+    Setting,
+    Stitching,
+    asked,
+    check_identity,
+    key_of,
+    measure,
+    prepare,
+)
+
+Cuts = Literal["blocks", "all", "grid"] | Sequence[str]
+"""Where to stitch: one cut a block, all legal cuts, every block's bottom below every block's top, or cuts by name."""
 
 
 class _Statistics:
@@ -50,23 +66,28 @@ class Job:
         train: to fit on.
         test: to measure on.
         setting: how to choose the stitches.
-        every: all legal cuts instead of one a block.
+        cuts: where.
         budget: room for activations; it changes no record.
     """
 
     train: Samples
     test: Samples
     setting: Setting
-    every: bool
+    cuts: Cuts = "blocks"
     budget: Budget = Budget()  # noqa: RUF009 - a frozen dataclass
 
     def pairs(self, bottom: Prepared, top: Prepared) -> list[Pair]:
         """The cuts to stitch at, each checked to give its network bit for bit."""
-        below, above = (p.captured.cuts[1:-1] if self.every else p.captured.blocks for p in (bottom, top))
-        found = matching_cuts(below, above, self.setting.family)
+        found = self._pairs(*(_places(one, self.cuts) for one in (bottom, top)))
         check_identity(bottom, [x for x, _ in found], self.test)
         check_identity(top, [y for _, y in found], self.test)
         return found
+
+    def _pairs(self, below: Sequence[Cut], above: Sequence[Cut]) -> list[Pair]:
+        family = self.setting.family
+        if self.cuts == "grid":
+            return [(x, y) for y in above for x in below if family.obstacle(x, y) is None]
+        return matching_cuts(below, above, family)
 
     def group(self, bottom: Prepared, top: Prepared, pairs: Sequence[Pair], control: str = "") -> Group:
         """Stitchings of one pair of networks one way."""
@@ -119,8 +140,8 @@ class Group:
         job, stitching = self.job, self._stitching(pair)
         return key_of(asked(stitching, self.bottom, self.top, job.train, job.test, job.setting, self.control))
 
-    def measure(self, pairs: Sequence[Pair]) -> list[Record]:
-        """The records of some of the pairs."""
+    def measure(self, pairs: Sequence[Pair]) -> list[Measured]:
+        """Some of the pairs, fitted and measured."""
         job = self.job
         closed = job.setting.starts_in_closed_form
         places = [
@@ -138,7 +159,25 @@ class Group:
         return Stitching(self.bottom.name, pair[0].name, self.top.name, pair[1].name)
 
 
-def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
+def _places(one: Prepared, cuts: Cuts) -> Sequence[Cut]:
+    if cuts == "all":
+        return one.captured.cuts[1:-1]
+    if isinstance(cuts, str):
+        return one.captured.blocks
+    return [one.captured.find(name) for name in cuts]
+
+
+class Keeper(Protocol):
+    """What takes records as they are made: a `Store`, or, in a worker, `Collected`."""
+
+    def finished(self, keys: Iterable[str]) -> Mapping[str, Record | None]:
+        """Of these keys, those that need not be measured again; None where the record lies elsewhere."""
+
+    def append(self, record: Record, stitch: bytes | None = None) -> None:
+        """Take a record, and what its stitch has learnt."""
+
+
+def run(groups: Sequence[Group], store: Keeper | None) -> Records:
     """Measure what the store does not hold, each group in one pass, and put it there.
 
     Args:
@@ -148,22 +187,17 @@ def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
     Returns:
         All records, those found in the store among them.
     """
-    records = []
+    records: list[Record | None] = []
     for group in track(groups, "pairs of networks", len(groups)):
+        keys = [group.key(pair) for pair in group.pairs]
         # Looked up anew each time: another process may be filling the same store from the other end.
-        found = _stored(store, [group.key(pair) for pair in group.pairs])
-        missing = [pair for pair in group.pairs if group.key(pair) not in found]
+        found = dict(store.finished(keys)) if store else {}
+        missing = [pair for pair, key in zip(group.pairs, keys, strict=True) if key not in found]
         with kept_memory():
             made = group.measure(missing) if missing else []
-        for record in made:
+        for one in made:
             if store:
-                store.append(record)
-            found[record.key] = record
-        records += [found[group.key(pair)] for pair in group.pairs]
-    return Records(records)
-
-
-def _stored(store: RecordFile | None, keys: Sequence[str]) -> dict[str, Record]:
-    """The records of these keys that are there and no failures."""
-    there = store.records().only(status="ok") if store else Records()
-    return {record.key: record for record in there if record.key in set(keys)}
+                store.append(one.record, one.stitch)
+            found[one.record.key] = one.record
+        records += [found[key] for key in keys]
+    return Records(record for record in records if record)

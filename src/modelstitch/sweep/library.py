@@ -1,0 +1,117 @@
+"""The library of networks: each trained once, in a folder named after what was asked, and shared by all recipes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelstitch.data import SUPERCLASSES, LabelNoise, Samples, Split, half, subset
+from modelstitch.errors import SettingError
+from modelstitch.networks import LoadedNetwork, load_network
+from modelstitch.pretraining import SCHEDULES, Schedule, train_network
+from modelstitch.recipe import TrainedNetwork
+from modelstitch.stitching import key_of
+from modelstitch.sweep.plan import Training
+from modelstitch.sweep.work import Material
+
+
+@dataclass(frozen=True)
+class Library:
+    """A folder of network folders.
+
+    Args:
+        root: made when the first network is trained.
+    """
+
+    root: Path
+
+    def folder(self, training: Training, material: Material) -> Path:
+        """Where the network of a training lies, or will lie: the same for whoever asks the same."""
+        return self._folder(training, split_for(training.asked, material))
+
+    def _folder(self, training: Training, split: Split) -> Path:
+        asked = training.asked
+        told = {
+            "architecture": asked.architecture,
+            "options": json.dumps(asked.options, sort_keys=True),
+            "train": [split.train.name, split.train.fingerprint, split.test.fingerprint],
+            "method": asked.method,
+            "schedule": dataclasses.asdict(schedule_for(asked, split.train)),
+            "seed": training.seed,
+            "checkpoints": training.checkpoints,
+        }
+        return self.root / f"{split.train.name}-{asked.architecture}-{key_of({'network': json.dumps(told)})}"
+
+    def has(self, training: Training, material: Material) -> bool:
+        """Whether the network is there."""
+        return (self.folder(training, material) / "config.json").exists()
+
+    def train(self, training: Training, material: Material) -> Path:
+        """Train the network, or find it trained.
+
+        Returns:
+            Its folder; of a checkpoint, the folder of that.
+
+        Raises:
+            StitchError: it cannot be trained, or what lies in its folder is damaged.
+        """
+        asked, split = training.asked, split_for(training.asked, material)
+        folder = self._folder(training, split)
+        # A network that learns fewer classes keeps an output for each class, so that it can be cut and tested alike.
+        options: dict[str, Any] = {"classes": material.whole.train.classes, **asked.options}
+        train_network(
+            asked.architecture,
+            split,
+            seed=training.seed,
+            folder=folder,
+            schedule=schedule_for(asked, split.train),
+            checkpoints=training.checkpoints,
+            device=material.device or "cpu",
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()},
+        )
+        return place_of(training, folder)
+
+    def load(self, training: Training, material: Material) -> LoadedNetwork:
+        """The trained network, under the name that the recipe gives it."""
+        found = load_network(str(place_of(training, self.folder(training, material))))
+        return dataclasses.replace(found, name=training.network)
+
+
+def place_of(training: Training, folder: Path) -> Path:
+    """The folder of the network as it is used: after the last epoch, or at a checkpoint."""
+    at = training.asked.checkpoint
+    return folder if at is None else folder / "epochs" / f"{at:03d}"
+
+
+def split_for(asked: TrainedNetwork, material: Material) -> Split:
+    """What a network learns and is tested on: all of the data set, or its part, with its own labels.
+
+    Raises:
+        SettingError: both a number of samples and a half, or super-classes of a data set that has none.
+    """
+    split, train = material.whole, material.whole.train
+    if asked.samples and asked.half is not None:
+        do = "leave one of them out"
+        raise SettingError(f"train {asked.architecture} on {asked.samples} samples of half {asked.half}", "both", do)
+    if asked.samples:
+        train = subset(train, asked.samples)
+    if asked.half is not None:
+        train = half(train, asked.half)
+    split = Split(train, split.test)
+    if asked.labels.superclasses:
+        name = material.data.name
+        if name not in SUPERCLASSES:
+            known = ", ".join(SUPERCLASSES)
+            raise SettingError(f"super-classes of {name}", f"such of {known} only", "choose one of these data sets")
+        split = SUPERCLASSES[name](split)
+    return LabelNoise(asked.labels.noise)(split) if asked.labels.noise else split
+
+
+def schedule_for(asked: TrainedNetwork, train: Samples) -> Schedule:
+    """The data set's own schedule, with what the recipe says in its place."""
+    given = {name: getattr(asked, name) for name in ("epochs", "batch_size", "learning_rate", "weight_decay")}
+    plain = SCHEDULES[train.name.split("-")[0]]
+    return dataclasses.replace(plain, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,123 @@
+"""One job done, wherever it runs: a network trained, a pair stitched, a pair compared.
+
+Nothing here writes to a run's store: what was found goes to the keeper that is given, or is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from torch import nn
+
+from modelstitch.budget import Budget
+from modelstitch.comparison import Comparison, compare_all
+from modelstitch.data import Samples, Split, check_disjoint, load
+from modelstitch.errors import ShapeMismatch
+from modelstitch.recipe import Data
+from modelstitch.records import Record
+from modelstitch.stitching import Measured, check_classes, prepare
+from modelstitch.sweep.groups import Group, Keeper, run
+from modelstitch.sweep.groups import Job as Shared
+from modelstitch.sweep.plan import CompareJob, PairJob
+from modelstitch.sweep.settings import family_of, settings_of
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every job of a run needs beside its networks.
+
+    Attributes:
+        data: which examples.
+        device: where to compute; by default the CPU.
+        budget: room for activations.
+    """
+
+    data: Data
+    device: str | None = None
+    budget: Budget = Budget()  # noqa: RUF009 - a frozen dataclass
+
+    @cached_property
+    def whole(self) -> Split:
+        """All examples of the data set, to train networks on."""
+        return load(self.data.name, folder=self.data.folder)
+
+    @cached_property
+    def split(self) -> Split:
+        """The examples that stitches are fitted and measured on."""
+        train, test = self.whole.train, self.whole.test
+        split = Split(
+            train.first(self.data.train) if self.data.train else train,
+            test.first(self.data.test) if self.data.test else test,
+        )
+        check_disjoint(split.train, split.test)
+        return split
+
+
+class Collected:
+    """A keeper in a worker: it holds what was measured until the driver of the run takes it."""
+
+    def __init__(self, done: frozenset[str]) -> None:
+        self._done = done
+        self.measured: list[Measured] = []
+
+    def finished(self, keys: Iterable[str]) -> Mapping[str, Record | None]:
+        """Those keys that the run's store held when the job began."""
+        return dict.fromkeys(key for key in keys if key in self._done)
+
+    def append(self, record: Record, stitch: bytes | None = None) -> None:
+        """Keep a record and its stitch."""
+        self.measured.append(Measured(record, stitch))
+
+
+def stitch_pair(
+    job: PairJob, bottom: nn.Module, top: nn.Module, own: Samples, material: Material, keeper: Keeper
+) -> None:
+    """Every stitching that a pair job asks for, each record given to the keeper as soon as its group is done.
+
+    Args:
+        job: what is asked.
+        bottom: the network that lends its bottoms.
+        top: the network that lends its tops.
+        own: what the top was trained on, for stitches that are fitted on that.
+        material: the data.
+        keeper: says what is done already, and takes the rest.
+
+    Raises:
+        StitchError: anything that makes the pair unfit to be stitched.
+    """
+    asked, split = job.asked, material.split
+    train = own if asked.fit_on == "top" else split.train
+    check_classes([(job.bottom, bottom), (job.top, top)], split.test)
+    below, above = (
+        prepare(network, name, split.test, device=material.device)
+        for network, name in ((bottom, job.bottom), (top, job.top))
+    )
+    found: list[Group] = []
+    for first, settings in settings_of(asked):
+        base = Shared(
+            train, split.test, first, tuple(asked.cuts) if isinstance(asked.cuts, list) else asked.cuts, material.budget
+        )
+        plain = base.directions(below, above, both=asked.both_ways)
+        if not any(group.pairs for group in plain):
+            raise ShapeMismatch(str(job), f"no two cuts that {first.family} can map", "choose other cuts or networks")
+        if "untrained" in asked.controls:
+            plain += base.untrained(below, above) + (base.untrained(above, below) if asked.both_ways else [])
+        # Groups of one family and seed share their moments, whatever the matching and the batch-norm mode.
+        found += [replace(group, job=replace(base, setting=setting)) for setting in settings for group in plain]
+        if "self" in asked.controls and first.family == family_of(asked.families[0]):
+            found += [base.self_stitches(one) for one in (below, above)]
+    run(found, keeper)
+
+
+def compare_pair(job: CompareJob, a: nn.Module, b: nn.Module, material: Material) -> Comparison:
+    """Every measure of a compare job at every pair of block cuts, on the test examples.
+
+    Args:
+        job: what is asked.
+        a: the first network.
+        b: the second.
+        material: the data.
+    """
+    return compare_all(a, b, material.split.test, measures=job.measures, names=(job.a, job.b), device=material.device)
