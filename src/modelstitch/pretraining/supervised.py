@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from modelstitch.data import Samples
+from modelstitch.data import Samples, epoch_order, steps_per_epoch
 from modelstitch.data.samples import check_samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.memory import kept_memory
@@ -97,20 +97,8 @@ def train_supervised(
     return curve
 
 
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Batches in one pass, a last one of a single example left out: batch norm has no variance of it.
-
-    Example:
-        >>> steps_per_epoch(257, 128), steps_per_epoch(258, 128)
-        (2, 3)
-    """
-    return examples // batch_size + (examples % batch_size > 1)
-
-
 def _batches(samples: Samples, size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    order = torch.randperm(len(samples), generator=generator("order", seed, epoch))
-    if len(order) % size == 1:
-        order = order[:-1]
+    order = epoch_order(len(samples), size, generator("order", seed, epoch))
     return samples.batches(size, order, generator("augmentation", seed, epoch))
 
 
