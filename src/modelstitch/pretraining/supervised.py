@@ -7,7 +7,7 @@ all steps, however many there are. Order and augmentation are keyed by seed and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +55,13 @@ class Schedule:
 
 
 def train_supervised(
-    network: nn.Module, samples: Samples, *, schedule: Schedule, seed: int, device: str | torch.device = "cpu"
+    network: nn.Module,
+    samples: Samples,
+    *,
+    schedule: Schedule,
+    seed: int,
+    device: str | torch.device = "cpu",
+    after_epoch: Callable[[Curve], None] | None = None,
 ) -> Curve:
     """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
 
@@ -65,6 +71,8 @@ def train_supervised(
         schedule: how long and how fast.
         seed: keys the order of the examples and their augmentation.
         device: where to compute.
+        after_epoch: called with the curve so far, to look at the network as it is then; it may change its mode and
+            nothing else.
 
     Returns:
         One row per epoch, measured on the augmented examples while they are learnt.
@@ -75,7 +83,7 @@ def train_supervised(
     """
     check_samples(samples)
     home = next(network.parameters()).device
-    network.to(device).train()
+    network.to(device)
     # The plain memory layout is kept on purpose. With channels last, the backward pass of a strided 1 x 1 convolution
     # of 2 to 6 channels writes outside its buffers on the CPU (seen with torch 2.13.0: crashes, heap corruption).
     optimiser = torch.optim.SGD(
@@ -91,8 +99,11 @@ def train_supervised(
         label = f"{samples.name} epoch {epoch}/{schedule.epochs}"
         batches = _batches(samples, schedule.batch_size, seed, epoch)
         tracked = track(batches, label, steps_per_epoch(len(samples), schedule.batch_size))
+        network.train()
         with kept_memory():
             curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
+        if after_epoch is not None:
+            after_epoch(curve)
     network.to(home).eval()
     return curve
 
