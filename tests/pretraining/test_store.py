@@ -57,6 +57,12 @@ def test_an_mlp_takes_its_inputs_from_the_data_and_its_widths_as_given(tmp_path,
         forbid(monkeypatch)
 
 
+def test_a_vit_takes_its_size_from_the_data(tmp_path):
+    options = {"patch": 4, "depth": 2, "width": 4, "heads": 2}
+    config = train_network("vit", small(), seed=0, folder=tmp_path, schedule=SCHEDULE, **options)
+    assert config["options"] == {"channels": 1, "size": 8, "classes": 10, **options}
+
+
 OTHERS = {
     "seed": ({"seed": 1}, "training = .*'seed': 0"),
     "schedule": ({"schedule": Schedule(epochs=2)}, "training = .*'epochs': 1"),
@@ -124,7 +130,7 @@ def test_checkpoints_that_are_there_are_read_and_one_that_is_not_is_an_error(tmp
     forbid(monkeypatch)
     assert train(tmp_path, schedule=schedule, checkpoints=(1,)) == config
     assert train(tmp_path, schedule=schedule) == config
-    with pytest.raises(SettingError, match=r"a network after epoch 2 .*\nfound: a trained network without .*epochs/002"):
+    with pytest.raises(SettingError, match=r"after epoch 2 .*\nfound: a trained network without .*epochs/002"):
         train(tmp_path, schedule=schedule, checkpoints=(1, 2))
 
 

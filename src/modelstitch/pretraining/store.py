@@ -152,6 +152,8 @@ def _data_options(architecture: str, samples: Samples) -> dict[str, int]:
     """What the data decides about a network."""
     shape = samples.inputs.shape
     size = {"inputs": shape[1:].numel()} if architecture == "mlp" else {"channels": shape[1]}
+    if architecture == "vit":
+        size["size"] = shape[2]
     return {**size, "classes": samples.classes}
 
 
