@@ -12,11 +12,11 @@ from modelstitch.cli.options import DataFolder, Device, Json, Limit, Seed, Threa
 
 
 def train(
-    architecture: Annotated[str, typer.Argument(help="mlp, myrtle or resnet18.")],
+    architecture: Annotated[str, typer.Argument(help="mlp, myrtle, resnet18, resnet164 or vit.")],
     data: Annotated[str, typer.Option(help="digits, fashion_mnist or cifar10.")],
     out: Annotated[Path, typer.Option(help="The network folder to write.")],
     data_folder: DataFolder = None,
-    width: Annotated[int | None, typer.Option(help="Channels of the first stage; units of an mlp.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of the first stage or of a token; or units.")] = None,
     seed: Seed = 0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of the first half of all steps.")] = None,

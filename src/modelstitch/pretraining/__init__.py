@@ -1,6 +1,14 @@
 """How base networks are trained before they are stitched."""
 
-from modelstitch.pretraining.store import SCHEDULES, train_network
+from modelstitch.pretraining.store import SCHEDULES, checkpoint_folder, train_network
 from modelstitch.pretraining.supervised import Curve, Schedule, error_percent, train_supervised
 
-__all__ = ["SCHEDULES", "Curve", "Schedule", "error_percent", "train_network", "train_supervised"]
+__all__ = [
+    "SCHEDULES",
+    "Curve",
+    "Schedule",
+    "checkpoint_folder",
+    "error_percent",
+    "train_network",
+    "train_supervised",
+]

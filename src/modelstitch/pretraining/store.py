@@ -1,9 +1,14 @@
-"""Base networks trained once and kept: a folder that already holds what is asked is not trained again."""
+"""Base networks trained once and kept: a folder that already holds what is asked is not trained again.
+
+A network can also be kept as it was after some epochs, each time in a folder of its own, ``FOLDER/epochs/NNN``. Beware:
+such a checkpoint is no network trained for less time, since its learning rate had not dropped yet.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +18,17 @@ from modelstitch.data import Samples, Split
 from modelstitch.errors import SettingError
 from modelstitch.networks import Config, build, load_folder, save_network
 from modelstitch.networks.folder import CONFIG
-from modelstitch.pretraining.supervised import Schedule, error_percent, train_supervised
+from modelstitch.pretraining.supervised import Curve, Schedule, error_percent, train_supervised
 
 SCHEDULES = {
     "digits": Schedule(epochs=12),
     "fashion_mnist": Schedule(epochs=6),
     "cifar10": Schedule(epochs=64),
 }
-"""What each data set takes by default; a smaller copy of one (``name-sizes``) takes the same."""
+"""What each data set takes by default; a part of one or a relabelled one (``name-…``) takes the same."""
+
+# What a configuration says of training that was not asked.
+_FOUND = ("curve",)
 
 
 def train_network(
@@ -30,6 +38,7 @@ def train_network(
     seed: int,
     folder: str | Path,
     schedule: Schedule | None = None,
+    checkpoints: Sequence[int] = (),
     device: str | torch.device = "cpu",
     **options: Any,
 ) -> Config:
@@ -37,31 +46,61 @@ def train_network(
 
     Args:
         architecture: a name in ``modelstitch.networks.ARCHITECTURES``.
-        split: what to learn, and what to judge the result on.
+        split: what to learn, and what to judge the result on; its name and fingerprints are stored, so that a subset
+            or other labels make another network.
         seed: keys the initial weights, the order and the augmentation.
         folder: the network folder to write.
         schedule: how long and how fast; by default the data set's own.
+        checkpoints: epochs after which the network is kept as well, each time in the network folder that
+            `checkpoint_folder` names, with the curve so far and the test error then. They change nothing else.
         device: where to compute; it is no part of what is asked.
-        options: the architecture's own; input size and classes are taken from the data.
+        options: the architecture's own; input size and classes are taken from the data unless told here.
 
     Returns:
         The configuration as stored: what was asked, the learning curve, and ``test_error`` in percent.
 
     Raises:
-        SettingError: the folder holds another network, or the data has no default schedule.
+        SettingError: the folder holds another network or lacks a checkpoint, there is no such epoch, or the data has no
+            default schedule.
         BadFile: the folder holds a damaged network.
         NotWritable: the folder refuses.
     """
     schedule = schedule or _default_schedule(split.train)
+    _check_epochs(checkpoints, schedule)
     options = {**_data_options(architecture, split.train), **options}
     asked = _asked(architecture, options, split, seed, schedule)
     if (Path(folder) / CONFIG).exists():
-        return _stored(folder, asked)
+        return _stored(folder, asked, checkpoints)
     network = build(architecture, seed=seed, **options)
-    curve = train_supervised(network, split.train, schedule=schedule, seed=seed, device=device)
-    found = {"test_error": error_percent(network, split.test, device=device), "versions": _versions()}
-    save_network(network, {**asked, "training": {**asked["training"], "curve": curve}, **found}, folder)
+
+    def keep(place: str | Path, **told: Any) -> None:
+        found = {"test_error": error_percent(network.eval(), split.test, device=device), "versions": _versions()}
+        save_network(network, {**asked, "training": {**asked["training"], **told}, **found}, place)
+
+    def after_epoch(curve: Curve) -> None:
+        if len(curve) in checkpoints:
+            keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
+
+    settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": device, "after_epoch": after_epoch}
+    keep(folder, curve=train_supervised(network, split.train, **settings))
     return load_folder(folder)[1]
+
+
+def checkpoint_folder(folder: str | Path, epoch: int) -> Path:
+    """Where `train_network` keeps a network as it was after an epoch.
+
+    Example:
+        >>> checkpoint_folder("nets/a", 7).as_posix()
+        'nets/a/epochs/007'
+    """
+    return Path(folder) / "epochs" / f"{epoch:03d}"
+
+
+def _check_epochs(checkpoints: Sequence[int], schedule: Schedule) -> None:
+    for epoch in checkpoints:
+        if not 1 <= epoch <= schedule.epochs:
+            asked = f"keep a network after epoch {epoch}"
+            raise SettingError(asked, f"{schedule.epochs} epochs", f"choose 1 to {schedule.epochs}")
 
 
 def _versions() -> dict[str, str]:
@@ -86,10 +125,21 @@ def _asked(architecture: str, options: dict[str, Any], split: Split, seed: int, 
     }
 
 
-def _stored(folder: str | Path, asked: Config) -> Config:
-    """The configuration in the folder, if it says what is asked."""
+def _stored(folder: str | Path, asked: Config, checkpoints: Sequence[int]) -> Config:
+    """The configuration in the folder, if it and its checkpoints say what is asked."""
+    for epoch in sorted(checkpoints):
+        place = checkpoint_folder(folder, epoch)
+        if not (place / CONFIG).exists():
+            # Training again only for this would have to write over the network that is there.
+            found, do = f"a trained network without {place}", "name another folder, or remove this one"
+            raise SettingError(f"a network after epoch {epoch} in {folder}", found, do)
+        _check_same(place, {**asked, "training": {**asked["training"], "epoch": epoch}})
+    return _check_same(folder, asked)
+
+
+def _check_same(folder: str | Path, asked: Config) -> Config:
     _, config = load_folder(folder)
-    training = {key: value for key, value in config.get("training", {}).items() if key != "curve"}
+    training = {key: value for key, value in config.get("training", {}).items() if key not in _FOUND}
     held = {**{key: config.get(key) for key in asked}, "training": training}
     for key, value in asked.items():
         if held[key] != value:
@@ -102,6 +152,8 @@ def _data_options(architecture: str, samples: Samples) -> dict[str, int]:
     """What the data decides about a network."""
     shape = samples.inputs.shape
     size = {"inputs": shape[1:].numel()} if architecture == "mlp" else {"channels": shape[1]}
+    if architecture == "vit":
+        size["size"] = shape[2]
     return {**size, "classes": samples.classes}
 
 

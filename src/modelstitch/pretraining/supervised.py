@@ -7,14 +7,14 @@ all steps, however many there are. Order and augmentation are keyed by seed and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from modelstitch.data import Samples
+from modelstitch.data import Samples, epoch_order, steps_per_epoch
 from modelstitch.data.samples import check_samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.memory import kept_memory
@@ -55,7 +55,13 @@ class Schedule:
 
 
 def train_supervised(
-    network: nn.Module, samples: Samples, *, schedule: Schedule, seed: int, device: str | torch.device = "cpu"
+    network: nn.Module,
+    samples: Samples,
+    *,
+    schedule: Schedule,
+    seed: int,
+    device: str | torch.device = "cpu",
+    after_epoch: Callable[[Curve], None] | None = None,
 ) -> Curve:
     """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
 
@@ -65,6 +71,8 @@ def train_supervised(
         schedule: how long and how fast.
         seed: keys the order of the examples and their augmentation.
         device: where to compute.
+        after_epoch: called with the curve so far, to look at the network as it is then; it may change its mode and
+            nothing else.
 
     Returns:
         One row per epoch, measured on the augmented examples while they are learnt.
@@ -75,7 +83,7 @@ def train_supervised(
     """
     check_samples(samples)
     home = next(network.parameters()).device
-    network.to(device).train()
+    network.to(device)
     # The plain memory layout is kept on purpose. With channels last, the backward pass of a strided 1 x 1 convolution
     # of 2 to 6 channels writes outside its buffers on the CPU (seen with torch 2.13.0: crashes, heap corruption).
     optimiser = torch.optim.SGD(
@@ -91,26 +99,17 @@ def train_supervised(
         label = f"{samples.name} epoch {epoch}/{schedule.epochs}"
         batches = _batches(samples, schedule.batch_size, seed, epoch)
         tracked = track(batches, label, steps_per_epoch(len(samples), schedule.batch_size))
+        network.train()
         with kept_memory():
             curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
+        if after_epoch is not None:
+            after_epoch(curve)
     network.to(home).eval()
     return curve
 
 
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Batches in one pass, a last one of a single example left out: batch norm has no variance of it.
-
-    Example:
-        >>> steps_per_epoch(257, 128), steps_per_epoch(258, 128)
-        (2, 3)
-    """
-    return examples // batch_size + (examples % batch_size > 1)
-
-
 def _batches(samples: Samples, size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    order = torch.randperm(len(samples), generator=generator("order", seed, epoch))
-    if len(order) % size == 1:
-        order = order[:-1]
+    order = epoch_order(len(samples), size, generator("order", seed, epoch))
     return samples.batches(size, order, generator("augmentation", seed, epoch))
 
 
