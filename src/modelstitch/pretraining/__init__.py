@@ -1,6 +1,6 @@
 """How base networks are trained before they are stitched."""
 
-from modelstitch.pretraining.store import SCHEDULES, checkpoint_folder, train_network
+from modelstitch.pretraining.store import SCHEDULES, checkpoint_folder, data_options, train_network
 from modelstitch.pretraining.supervised import Curve, Schedule, error_percent, train_supervised
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "Curve",
     "Schedule",
     "checkpoint_folder",
+    "data_options",
     "error_percent",
     "train_network",
     "train_supervised",

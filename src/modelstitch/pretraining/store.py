@@ -67,7 +67,7 @@ def train_network(
     """
     schedule = schedule or _default_schedule(split.train)
     _check_epochs(checkpoints, schedule)
-    options = {**_data_options(architecture, split.train), **options}
+    options = {**data_options(architecture, split.train), **options}
     asked = _asked(architecture, options, split, seed, schedule)
     if (Path(folder) / CONFIG).exists():
         return _stored(folder, asked, checkpoints)
@@ -148,7 +148,7 @@ def _check_same(folder: str | Path, asked: Config) -> Config:
     return config
 
 
-def _data_options(architecture: str, samples: Samples) -> dict[str, int]:
+def data_options(architecture: str, samples: Samples) -> dict[str, int]:
     """What the data decides about a network."""
     shape = samples.inputs.shape
     size = {"inputs": shape[1:].numel()} if architecture == "mlp" else {"channels": shape[1]}

@@ -204,9 +204,9 @@ class Claim(_Part):
         tops: which top networks.
         cuts: at which cuts of the top.
         control: ``self``, ``untrained``, or empty for trained bottoms.
-        statistic: of the penalties of these stitchings.
-        at_most: the claim holds when the statistic is no larger, percentage points.
-        at_least: the claim holds when it is no smaller.
+        statistic: whether ``each`` or ``some`` of these stitchings must keep within the bound, or their ``mean``.
+        at_most: the largest penalty, percentage points.
+        at_least: the smallest one.
     """
 
     claim: Annotated[str, StringConstraints(min_length=1)]
@@ -214,7 +214,7 @@ class Claim(_Part):
     tops: Pattern = "*"
     cuts: Pattern = "*"
     control: Literal["", "self", "untrained"] = ""
-    statistic: Literal["max", "min", "mean"] = "max"
+    statistic: Literal["each", "some", "mean"] = "each"
     at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
     at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
 

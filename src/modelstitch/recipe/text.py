@@ -201,11 +201,10 @@ def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
         found = f"line {_line(lines, ('networks',))}: two networks are called {twice!r}"
         raise SettingError(f"the recipe {source}", found, "a trained network is called NAME-SEED: rename one")
     for index, each in enumerate(recipe.claims):
-        if (each.at_most is None) == (each.at_least is None):
-            given = "neither" if each.at_most is None else "both"
-            found = f"line {_line(lines, ('claims', index))}: a claim with {given}"
-            do = "give one of them, in percentage points of penalty"
-            raise SettingError(f"the recipe {source}", f"{found} of at_most and at_least", do)
+        if each.at_most is None and each.at_least is None:
+            found = f"line {_line(lines, ('claims', index))}: a claim without at_most and at_least"
+            do = "give one or both, in percentage points of penalty"
+            raise SettingError(f"the recipe {source}", found, do)
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[Place, str]]:

@@ -5,8 +5,9 @@ Everything here reads numbers that others found; no network is run, and torch is
 
 from modelstitch.report.findings import Findings
 from modelstitch.report.gallery import write_figures
+from modelstitch.report.gathered import findings_of
 from modelstitch.report.page import page, write_page
 from modelstitch.report.published import Reference
 from modelstitch.report.verdicts import Claim, Verdict, judge
 
-__all__ = ["Claim", "Findings", "Reference", "Verdict", "judge", "page", "write_figures", "write_page"]
+__all__ = ["Claim", "Findings", "Reference", "Verdict", "findings_of", "judge", "page", "write_figures", "write_page"]

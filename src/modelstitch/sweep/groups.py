@@ -18,7 +18,7 @@ from modelstitch.moments import Moments
 from modelstitch.pairs import Pair, matching_cuts
 from modelstitch.progress import track
 from modelstitch.records import Record, Records
-from modelstitch.stitches import Identity
+from modelstitch.stitches import Family, Identity
 from modelstitch.stitching import (
     Measured,
     Place,
@@ -78,16 +78,14 @@ class Job:
 
     def pairs(self, bottom: Prepared, top: Prepared) -> list[Pair]:
         """The cuts to stitch at, each checked to give its network bit for bit."""
-        found = self._pairs(*(_places(one, self.cuts) for one in (bottom, top)))
+        sides = (bottom.captured, top.captured)
+        blocks, every = [one.blocks for one in sides], [one.cuts[1:-1] for one in sides]
+        if not isinstance(self.cuts, str):
+            blocks = [tuple(one.find(name) for name in self.cuts) for one in sides]
+        found = pairs_at(self.cuts, *blocks, *every, self.setting.family)
         check_identity(bottom, [x for x, _ in found], self.test)
         check_identity(top, [y for _, y in found], self.test)
         return found
-
-    def _pairs(self, below: Sequence[Cut], above: Sequence[Cut]) -> list[Pair]:
-        family = self.setting.family
-        if self.cuts == "grid":
-            return [(x, y) for y in above for x in below if family.obstacle(x, y) is None]
-        return matching_cuts(below, above, family)
 
     def group(self, bottom: Prepared, top: Prepared, pairs: Sequence[Pair], control: str = "") -> Group:
         """Stitchings of one pair of networks one way."""
@@ -159,12 +157,28 @@ class Group:
         return Stitching(self.bottom.name, pair[0].name, self.top.name, pair[1].name)
 
 
-def _places(one: Prepared, cuts: Cuts) -> Sequence[Cut]:
-    if cuts == "all":
-        return one.captured.cuts[1:-1]
-    if isinstance(cuts, str):
-        return one.captured.blocks
-    return [one.captured.find(name) for name in cuts]
+def pairs_at(
+    cuts: Cuts,
+    below: Sequence[Cut],
+    above: Sequence[Cut],
+    every_below: Sequence[Cut],
+    every_above: Sequence[Cut],
+    family: Family,
+) -> list[Pair]:
+    """The pairs of cuts that are asked for and that the family can map.
+
+    Args:
+        cuts: where.
+        below: the cuts of the bottom to choose from: its blocks, or those named.
+        above: those of the top.
+        every_below: every legal cut of the bottom.
+        every_above: of the top.
+        family: of the stitches.
+    """
+    if cuts == "grid":
+        return [(x, y) for y in above for x in below if family.obstacle(x, y) is None]
+    sides = (every_below, every_above) if cuts == "all" else (below, above)
+    return matching_cuts(*sides, family)
 
 
 class Keeper(Protocol):

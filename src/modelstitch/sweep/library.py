@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from modelstitch.data import SUPERCLASSES, LabelNoise, Samples, Split, half, subset
 from modelstitch.errors import SettingError
-from modelstitch.networks import LoadedNetwork, load_network
-from modelstitch.pretraining import SCHEDULES, Schedule, train_network
+from modelstitch.networks import LoadedNetwork, build, load_network
+from modelstitch.pretraining import SCHEDULES, Schedule, checkpoint_folder, data_options, train_network
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
 from modelstitch.sweep.plan import Training
@@ -60,8 +62,6 @@ class Library:
         """
         asked, split = training.asked, split_for(training.asked, material)
         folder = self._folder(training, split)
-        # A network that learns fewer classes keeps an output for each class, so that it can be cut and tested alike.
-        options: dict[str, Any] = {"classes": material.whole.train.classes, **asked.options}
         train_network(
             asked.architecture,
             split,
@@ -70,7 +70,7 @@ class Library:
             schedule=schedule_for(asked, split.train),
             checkpoints=training.checkpoints,
             device=material.device or "cpu",
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()},
+            **options_for(asked, material),
         )
         return place_of(training, folder)
 
@@ -80,10 +80,23 @@ class Library:
         return dataclasses.replace(found, name=training.network)
 
 
+def options_for(asked: TrainedNetwork, material: Material) -> dict[str, Any]:
+    """The architecture's options; a network that learns fewer classes keeps an output for each class of the data."""
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.options.items()}
+    return {"classes": material.whole.train.classes, **lists}
+
+
+def built_for(training: Training, material: Material) -> nn.Module:
+    """The network of a training before it begins."""
+    train, asked = material.whole.train, training.asked
+    options = {**data_options(asked.architecture, train), **options_for(asked, material)}
+    return build(asked.architecture, seed=training.seed, **options).eval()
+
+
 def place_of(training: Training, folder: Path) -> Path:
     """The folder of the network as it is used: after the last epoch, or at a checkpoint."""
     at = training.asked.checkpoint
-    return folder if at is None else folder / "epochs" / f"{at:03d}"
+    return folder if at is None else checkpoint_folder(folder, at)
 
 
 def split_for(asked: TrainedNetwork, material: Material) -> Split:

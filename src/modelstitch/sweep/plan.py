@@ -103,6 +103,15 @@ class Plan:
     pairs: tuple[PairJob, ...]
     comparisons: tuple[CompareJob, ...]
 
+    @property
+    def names(self) -> list[str]:
+        """Every network that is used."""
+        return [*self.loads, *(one.network for one in self.trainings)]
+
+    def training(self, name: str) -> Training:
+        """The training of a network."""
+        return next(one for one in self.trainings if one.network == name)
+
 
 def plan_of(recipe: Recipe) -> Plan:
     """The plan of a recipe: networks that no pair names are left out, and no pair is compared twice."""

@@ -15,9 +15,9 @@ from modelstitch.budget import Budget
 from modelstitch.comparison import Comparison, compare_all
 from modelstitch.data import Samples, Split, check_disjoint, load
 from modelstitch.errors import ShapeMismatch
-from modelstitch.recipe import Data
+from modelstitch.recipe import Data, Stitchings
 from modelstitch.records import Record
-from modelstitch.stitching import Measured, check_classes, prepare
+from modelstitch.stitching import Measured, Prepared, check_classes, prepare
 from modelstitch.sweep.groups import Group, Keeper, run
 from modelstitch.sweep.groups import Job as Shared
 from modelstitch.sweep.plan import CompareJob, PairJob
@@ -72,7 +72,7 @@ class Collected:
 
 
 def stitch_pair(
-    job: PairJob, bottom: nn.Module, top: nn.Module, own: Samples, material: Material, keeper: Keeper
+    job: PairJob, bottom: nn.Module, top: nn.Module, own: tuple[Samples, Samples], material: Material, keeper: Keeper
 ) -> None:
     """Every stitching that a pair job asks for, each record given to the keeper as soon as its group is done.
 
@@ -80,35 +80,44 @@ def stitch_pair(
         job: what is asked.
         bottom: the network that lends its bottoms.
         top: the network that lends its tops.
-        own: what the top was trained on, for stitches that are fitted on that.
+        own: what the top and the bottom were trained on, for stitches that are fitted on what their top saw.
         material: the data.
         keeper: says what is done already, and takes the rest.
 
     Raises:
         StitchError: anything that makes the pair unfit to be stitched.
     """
-    asked, split = job.asked, material.split
-    train = own if asked.fit_on == "top" else split.train
-    check_classes([(job.bottom, bottom), (job.top, top)], split.test)
+    asked, test = job.asked, material.split.test
+    check_classes([(job.bottom, bottom), (job.top, top)], test)
     below, above = (
-        prepare(network, name, split.test, device=material.device)
-        for network, name in ((bottom, job.bottom), (top, job.top))
+        prepare(network, name, test, device=material.device) for network, name in ((bottom, job.bottom), (top, job.top))
     )
+    if asked.fit_on == "all":
+        found = _groups(asked, below, above, material.split.train, material, both=asked.both_ways)
+    else:
+        found = _groups(asked, below, above, own[0], material, both=False)
+        found += _groups(asked, above, below, own[1], material, both=False) if asked.both_ways else []
+    if not any(group.pairs for group in found):
+        raise ShapeMismatch(str(job), "no two cuts that the families can map", "choose other cuts or networks")
+    run(found, keeper)
+
+
+def _groups(
+    asked: Stitchings, below: Prepared, above: Prepared, train: Samples, material: Material, *, both: bool
+) -> list[Group]:
+    """The groups of one direction or both, in every setting, controls after the stitchings."""
     found: list[Group] = []
     for first, settings in settings_of(asked):
-        base = Shared(
-            train, split.test, first, tuple(asked.cuts) if isinstance(asked.cuts, list) else asked.cuts, material.budget
-        )
-        plain = base.directions(below, above, both=asked.both_ways)
-        if not any(group.pairs for group in plain):
-            raise ShapeMismatch(str(job), f"no two cuts that {first.family} can map", "choose other cuts or networks")
+        cuts = tuple(asked.cuts) if isinstance(asked.cuts, list) else asked.cuts
+        base = Shared(train, material.split.test, first, cuts, material.budget)
+        plain = base.directions(below, above, both=both)
         if "untrained" in asked.controls:
-            plain += base.untrained(below, above) + (base.untrained(above, below) if asked.both_ways else [])
+            plain += base.untrained(below, above) + (base.untrained(above, below) if both else [])
         # Groups of one family and seed share their moments, whatever the matching and the batch-norm mode.
         found += [replace(group, job=replace(base, setting=setting)) for setting in settings for group in plain]
         if "self" in asked.controls and first.family == family_of(asked.families[0]):
             found += [base.self_stitches(one) for one in (below, above)]
-    run(found, keeper)
+    return found
 
 
 def compare_pair(job: CompareJob, a: nn.Module, b: nn.Module, material: Material) -> Comparison:
