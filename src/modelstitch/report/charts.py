@@ -24,6 +24,7 @@ _OURS = "datum.status == 'ok' && datum.control == ''"
 _SETTING = "setting == '' || datum.setting == setting"
 _FADED = "pair != '' && datum.pair != pair"
 LEGEND = "clicked"
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 PICKED = "datum.key == picked"
 
 
@@ -82,15 +83,19 @@ def _lines(names: Names, theme: Theme) -> dict[str, Any]:
     pairs, settings = list(names.pairs), list(names.settings)
     legend = alt.Legend(title=None) if len(pairs) <= READABLE else None
     told, field = (settings, "setting") if len(settings) > 1 else (pairs, "pair")
-    second = legend if field == "pair" or len(settings) > READABLE else alt.Legend(title=None, columns=1)
-    dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]] if field == "setting" else [[1, 0]]
-    return {
+    second = legend if field == "pair" or len(settings) > READABLE else _black(theme)
+    lines = {
         "color": alt.Color("pair:N", scale=alt.Scale(domain=pairs, range=cycle(theme.series, pairs)), legend=legend),
         "shape": alt.Shape(f"{field}:N", scale=alt.Scale(domain=told, range=cycle(SHAPES, told)), legend=second),
-        "strokeDash": alt.StrokeDash(
-            f"{field}:N", scale=alt.Scale(domain=told, range=cycle(dashes, told)), legend=None
-        ),
     }
+    dashes = alt.Scale(domain=told, range=cycle(_DASHES, told)) if field == "setting" else None
+    lines["strokeDash"] = alt.StrokeDash("setting:N", scale=dashes, legend=second) if dashes else alt.value([1, 0])
+    return lines
+
+
+def _black(theme: Theme) -> alt.Legend:
+    """The legend of shapes, whose symbols have no colour of their own."""
+    return alt.Legend(title=None, columns=1, symbolFillColor=theme.ink.text, symbolStrokeColor=theme.ink.text)
 
 
 def tips_of() -> list[alt.Tooltip]:
@@ -131,7 +136,7 @@ def base_of(*filters: str) -> alt.Chart:
 
 
 def _published(quantity: str, theme: Theme, *filters: str) -> list[alt.Chart]:
-    """Published curves, dashed and grey, each named where it ends."""
+    """Published curves, dashed and grey, each named where it is highest."""
     base = alt.Chart(alt.NamedData(name="published")).transform_filter(f"datum.quantity == '{quantity}'")
     for one in filters:
         base = base.transform_filter(one)
@@ -139,9 +144,11 @@ def _published(quantity: str, theme: Theme, *filters: str) -> list[alt.Chart]:
     line = base.mark_line(color=theme.ink.axis, strokeDash=[5, 4], strokeWidth=1.8, point=_dot(theme)).encode(
         x="place:Q", y="value:Q", detail="label:N", tooltip=[*tips, alt.Tooltip("value:Q", title=quantity)]
     )
-    end = base.transform_joinaggregate(end="max(place)", groupby=["label"]).transform_filter("datum.place == datum.end")
-    # The name is read from right to left: a curve may end at the edge of the chart.
-    name = end.mark_text(align="right", dy=-9, color=theme.ink.faint, fontSize=11)
+    peak = base.transform_joinaggregate(peak="max(value)", groupby=["label"]).transform_filter(
+        "datum.value == datum.peak"
+    )
+    side = alt.expr("datum.place > 0.75 ? 'right' : datum.place < 0.25 ? 'left' : 'center'")
+    name = peak.mark_text(align=side, dy=-10, color=theme.ink.faint, fontSize=11)
     return [line, name.encode(x="place:Q", y="value:Q", text="label:N")]
 
 
@@ -150,9 +157,8 @@ def _dot(theme: Theme) -> alt.OverlayMarkDef:
 
 
 def _zero(theme: Theme) -> alt.Chart:
-    rule = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=theme.ink.axis, strokeDash=[2, 2])
-    drawn: alt.Chart = rule.encode(y="zero:Q")
-    return drawn
+    rule: alt.Chart = alt.Chart(alt.InlineData(values=[{}])).mark_rule(color=theme.ink.axis, strokeDash=[2, 2])
+    return rule.encode(y=alt.YDatum(0, axis=alt.Axis(grid=True, tickCount=6)))
 
 
 def _over_depth(field: str, y: alt.Y, base: alt.Chart, names: Names, theme: Theme) -> list[alt.Chart]:

@@ -56,7 +56,8 @@ class Gallery:
             return frame
         most = frame["measure"].map(DISTANCES)
         pair = frame["network_a"].astype(str) + " → " + frame["network_b"].astype(str)
-        return frame.assign(pair=pair, similar=frame["value"].where(most.isna(), 1 - frame["value"] / most))
+        value = frame["value"].astype("float64")
+        return frame.assign(pair=pair, value=value, similar=value.where(most.isna(), 1 - value / most))
 
     @cached_property
     def published(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import altair as alt
 from modelstitch.figures.series import cycle
 from modelstitch.report.charts import PICKED, READABLE, Names, Theme, base_of, tips_of, whole
 
+_CHOSEN = "(setting == '' || datum.setting == setting) && (pair == '' || datum.pair == pair)"
 _BLACK, _WHITE = "#1a1a1a", "#ffffff"
 
 
@@ -25,7 +26,7 @@ def penalty_map(names: Names, theme: Theme, size: tuple[Any, Any], most: float, 
     """
     # Linear within a point of zero and by powers beyond: an untrained half must not hide differences of one point.
     scale = alt.Scale(type="symlog", constant=1, domain=[-most, most], scheme="redblue", reverse=True)
-    legend = alt.Legend(title="penalty, points", gradientLength=180, values=_ticks(most), format="+~g")
+    legend = alt.Legend(title="penalty, points", gradientLength=260, values=_ticks(most), format="+d")
     rows = base_of("datum.status == 'ok' && datum.control == ''", *_ONE_OF)
     # Seeds of the matching share a cell.
     cell = rows.transform_joinaggregate(shown="mean(penalty)", groupby=["bottom_cut", "top_cut"])
@@ -37,7 +38,9 @@ def penalty_map(names: Names, theme: Theme, size: tuple[Any, Any], most: float, 
         tooltip=tips_of(),
     )
     shade = alt.condition(f"abs(datum.shown) > {most / 4:.6g}", alt.value(_WHITE), alt.value(_BLACK))
-    text = base.mark_text(fontSize=11, tooltip=None).encode(text=alt.Text("shown:Q", format="+.1f"), color=shade)
+    # No minus before what is rounded to nothing.
+    written = base.transform_calculate(written="abs(datum.shown) < 0.05 ? 0 : datum.shown")
+    text = written.mark_text(fontSize=11, tooltip=None).encode(text=alt.Text("written:Q", format="+.1f"), color=shade)
     return whole([cells, text] if numbers else [cells], names, theme, size, **_first(names))
 
 
@@ -66,7 +69,7 @@ def similarity_map(pair: str, measure: str, theme: Theme, size: tuple[Any, Any],
         alt.Tooltip("n:Q", title="examples", format=","),
         alt.Tooltip("note:N"),
     ]
-    legend = alt.Legend(title="share of the way to most similar", gradientLength=180)
+    legend = alt.Legend(title="least to most similar", titleLimit=0, gradientLength=260)
     colour = alt.Color("similar:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1], clamp=True), legend=legend)
     cells = base.transform_filter("isValid(datum.value)").mark_rect().encode(color=colour, tooltip=tips)
     empty = base.transform_filter("!isValid(datum.value)").mark_rect(color=theme.missing).encode(tooltip=tips)
@@ -78,9 +81,9 @@ def similarity_map(pair: str, measure: str, theme: Theme, size: tuple[Any, Any],
 
 
 def learning(names: Names, theme: Theme, size: tuple[Any, int]) -> alt.LayerChart:
-    """Mean loss per epoch of each matching; the picked one stands out."""
+    """Mean loss per epoch of each matching of the pair and setting picked; the picked stitching stands out."""
     base = (
-        base_of("datum.status == 'ok'", "setting == '' || datum.setting == setting")
+        base_of(f"{PICKED} || datum.control == '' && {_CHOSEN}")
         .transform_flatten(["learning_curve"], as_=["epoch_loss"])
         .transform_window(epoch="row_number()", groupby=["key"])
     )

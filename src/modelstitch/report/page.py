@@ -42,7 +42,10 @@ def page(findings: Findings) -> str:
         SettingError: a claim has no bound, or a published curve does not exist.
     """
     gallery = Gallery(findings)
-    scripts = {"vega": _safe_script(vl_convert.javascript_bundle()), "page": _safe_script(_packaged("page.js"))}
+    scripts = {
+        "vega": _safe_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")),
+        "page": _safe_script(_packaged("page.js")),
+    }
     environment = Environment(
         loader=PackageLoader("modelstitch.report"),
         autoescape=True,

@@ -19,7 +19,7 @@ class Reference:
     """One published curve.
 
     Args:
-        label: how the report names it, such as ``ResNet-18 (CIFAR-10)``.
+        label: how the report names it, such as ``paper: ResNet-18 (CIFAR-10)``.
         figure: where it stands, such as ``fig2A``.
         curve: its name in that figure, such as ``ResNet-18``.
     """
@@ -51,13 +51,12 @@ def curve_of(reference: Reference) -> list[dict[str, Any]]:
         SettingError: the figure or the curve is not there.
 
     Example:
-        >>> curve_of(Reference("ResNet-18", "fig2A", "ResNet-18"))[1]
+        >>> curve_of(Reference("paper: ResNet-18", "fig2A", "ResNet-18"))[1]
         {'label': 'paper: ResNet-18', 'quantity': 'penalty', 'place': 0.0556, 'value': 0.04}
     """
     figure = _named(published()["figures"], reference.figure, "figure")
     points = _named(figure["curves"], reference.curve, f"curve in {reference.figure}")
-    label = f"paper: {reference.label}"
-    return [{"label": label, "quantity": figure["y"], "place": x, "value": y} for x, y in points]
+    return [{"label": reference.label, "quantity": figure["y"], "place": x, "value": y} for x, y in points]
 
 
 def _named(known: dict[str, Any], name: str, what: str) -> Any:

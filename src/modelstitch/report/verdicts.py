@@ -147,7 +147,7 @@ def judge(claim: Expected, records: pd.DataFrame) -> Verdict:
     answer, shown = _mean(claim, ok, failed) if claim.statistic == "mean" else _many(claim, ok, failed)
     why = "over all" if claim.statistic == "mean" else str(shown["stitching"])
     if failed:
-        why += f"; {failed} of {len(meant)} failed and have no value"
+        why += f"; {failed} of {len(meant)} failed, without a value"
     numbers = (float(shown["penalty"]), float(shown["penalty_low"]), float(shown["penalty_high"]))
     return Verdict(claim.claim, _asked(claim), answer, why, *numbers, len(meant), n_test, str(shown["key"]))
 

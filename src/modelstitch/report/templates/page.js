@@ -114,9 +114,15 @@
       if (text.includes(`"name":"${name}"`)) spec.datasets[name] = list.map((row) => ({ ...row }));
     }
     for (const param of spec.params ?? []) if (picks[param.name]) param.value = picks[param.name];
+    // As many names beside each other as the place has room for.
+    const names = distinct(stitched, "pair").map((name) => 26 + 6.6 * name.length);
+    spec.config.legend.columns = Math.max(1, Math.floor((place.clientWidth - 60) / Math.max(120, ...names)));
+    spec.config.legend.labelLimit = Math.max(120, place.clientWidth - 90);
     const config = { font: getComputedStyle(document.body).fontFamily, background: null };
     // `ast` reads expressions instead of compiling them, so that the page may forbid making code from text.
-    const options = { actions: false, renderer: "svg", ast: true, config, tooltip: { theme: "custom" } };
+    const options = { actions: false, renderer: "svg", ast: true, config, tooltip: { theme: "custom" },
+      // Errors alone: a scale without rows, such as that of a published curve of another measure, is no fault.
+      logLevel: 1 };
     const { view } = await vegaEmbed(place, spec, options);
     views.push(view);
     view.addEventListener("click", (_, item) => {
