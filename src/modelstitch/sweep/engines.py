@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -22,6 +22,7 @@ from modelstitch.sweep.shop import Failure, Found, Shop
 from modelstitch.sweep.work import Collected
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Where jobs run."""
 

@@ -6,13 +6,13 @@ writes the store, wherever the jobs run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
 from modelstitch.budget import Budget
 from modelstitch.comparison import Comparison
-from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.errors import SettingError, StitchError, did_you_mean
 from modelstitch.measures import MEASURES
 from modelstitch.networks import weights_fingerprint
 from modelstitch.progress import track
@@ -56,9 +56,9 @@ def run_recipe(
     plan, engine = shop.plan, engine or Here()
     store.add_recipe(plan.recipe.name, text)
     _do(engine, trainings(plan), shop, store, "networks")
-    for network in shop.plan.names:
-        _note_network(network, shop, store)
-    ready = [job for job in (*plan.pairs, *plan.comparisons) if _can_begin(job, shop, store)]
+    usable = {name for name in plan.names if _usable(name, shop, store)}
+    jobs: list[Job] = [*plan.pairs, *plan.comparisons]
+    ready = [job for job in jobs if _can_begin(job, usable, store)]
     _do(engine, [job for job in ready if not _is_compared(job, shop, store)], shop, store, "pairs of networks")
     return store.records()
 
@@ -106,17 +106,25 @@ def _take(job: Job, found: Found, shop: Shop, store: Store) -> None:
     store.clear_failure(str(job))
 
 
-def _note_network(name: str, shop: Shop, store: Store) -> None:
-    if shop.has(name):
+def _usable(name: str, shop: Shop, store: Store) -> bool:
+    """Whether a network is there and sound; what is known of it goes to the store."""
+    if not shop.has(name):
+        return False
+    try:
         loaded = shop.network(name)
-        store.add_network(name, weights_fingerprint(loaded.network), loaded.config or {})
+    except StitchError as error:
+        store.add_failure(f"load {name}", str(error))
+        return False
+    store.clear_failure(f"load {name}")
+    store.add_network(name, weights_fingerprint(loaded.network), loaded.config or {})
+    return True
 
 
-def _can_begin(job: Job, shop: Shop, store: Store) -> bool:
+def _can_begin(job: Job, usable: Set[str], store: Store) -> bool:
     """Whether its networks are there; a job without them is a failure of its own, so that none is lost silently."""
-    missing = [name for name in job.needs if not shop.has(name)]
+    missing = [name for name in job.needs if name not in usable]
     if missing:
-        store.add_failure(str(job), f"no network {' and '.join(missing)}: its training failed")
+        store.add_failure(str(job), f"no network {' and '.join(missing)}: it could not be trained or loaded")
     return not missing
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from modelstitch import controls
 from modelstitch.budget import Budget
@@ -78,11 +78,8 @@ class Job:
 
     def pairs(self, bottom: Prepared, top: Prepared) -> list[Pair]:
         """The cuts to stitch at, each checked to give its network bit for bit."""
-        sides = (bottom.captured, top.captured)
-        blocks, every = [one.blocks for one in sides], [one.cuts[1:-1] for one in sides]
-        if not isinstance(self.cuts, str):
-            blocks = [tuple(one.find(name) for name in self.cuts) for one in sides]
-        found = pairs_at(self.cuts, *blocks, *every, self.setting.family)
+        below, above = (_cuts_of(one, self.cuts) for one in (bottom, top))
+        found = pairs_at(self.cuts, below, above, self.setting.family)
         check_identity(bottom, [x for x, _ in found], self.test)
         check_identity(top, [y for _, y in found], self.test)
         return found
@@ -157,30 +154,27 @@ class Group:
         return Stitching(self.bottom.name, pair[0].name, self.top.name, pair[1].name)
 
 
-def pairs_at(
-    cuts: Cuts,
-    below: Sequence[Cut],
-    above: Sequence[Cut],
-    every_below: Sequence[Cut],
-    every_above: Sequence[Cut],
-    family: Family,
-) -> list[Pair]:
+def _cuts_of(one: Prepared, cuts: Cuts) -> Sequence[Cut]:
+    if cuts == "all":
+        return one.captured.cuts[1:-1]
+    return one.captured.blocks if isinstance(cuts, str) else [one.captured.find(name) for name in cuts]
+
+
+def pairs_at(cuts: Cuts, below: Sequence[Cut], above: Sequence[Cut], family: Family) -> list[Pair]:
     """The pairs of cuts that are asked for and that the family can map.
 
     Args:
         cuts: where.
-        below: the cuts of the bottom to choose from: its blocks, or those named.
+        below: the cuts of the bottom to choose from.
         above: those of the top.
-        every_below: every legal cut of the bottom.
-        every_above: of the top.
         family: of the stitches.
     """
     if cuts == "grid":
         return [(x, y) for y in above for x in below if family.obstacle(x, y) is None]
-    sides = (every_below, every_above) if cuts == "all" else (below, above)
-    return matching_cuts(*sides, family)
+    return matching_cuts(below, above, family)
 
 
+@runtime_checkable
 class Keeper(Protocol):
     """What takes records as they are made: a `Store`, or, in a worker, `Collected`."""
 

@@ -18,7 +18,6 @@ from torch.nn.functional import cross_entropy
 from modelstitch.budget import GB, Budget
 from modelstitch.cut import Cut, capture
 from modelstitch.matching import TaskLoss
-from modelstitch.pairs import Pair
 from modelstitch.records import open_records
 from modelstitch.sweep.execute import shop_of, trainings
 from modelstitch.sweep.groups import Cuts, pairs_at
@@ -153,8 +152,7 @@ def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
     for bottom, top in ways:
         below, above = paces[bottom], paces[top]
         for first, settings in settings_of(asked):
-            sides = [_chosen(one, asked.cuts) for one in (below, above)]
-            found: list[Pair] = pairs_at(asked.cuts, *sides, below.every, above.every, first.family)
+            found = pairs_at(asked.cuts, _chosen(below, asked.cuts), _chosen(above, asked.cuts), first.family)
             tops = sum(1 - y.cost for _, y in found) * above.seconds
             for setting in settings:
                 by = setting.by
@@ -170,5 +168,7 @@ def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
 
 
 def _chosen(pace: _Pace, cuts: Cuts) -> tuple[Cut, ...]:
-    """The blocks, or the cuts that are named."""
+    """The blocks, every cut, or those that are named."""
+    if cuts == "all":
+        return pace.every
     return pace.cuts if isinstance(cuts, str) else tuple(cut for cut in pace.every if cut.name in cuts)

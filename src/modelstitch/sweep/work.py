@@ -13,7 +13,7 @@ from torch import nn
 
 from modelstitch.budget import Budget
 from modelstitch.comparison import Comparison, compare_all
-from modelstitch.data import Samples, Split, check_disjoint, load
+from modelstitch.data import Samples, Split, check_disjoint, check_samples, load
 from modelstitch.errors import ShapeMismatch
 from modelstitch.recipe import Data, Stitchings
 from modelstitch.records import Record
@@ -51,7 +51,7 @@ class Material:
             train.first(self.data.train) if self.data.train else train,
             test.first(self.data.test) if self.data.test else test,
         )
-        check_disjoint(split.train, split.test)
+        check_disjoint(check_samples(split.train), check_samples(split.test))
         return split
 
 
