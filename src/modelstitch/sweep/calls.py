@@ -10,7 +10,7 @@ from modelstitch.budget import Budget
 from modelstitch.data import Samples, as_samples, check_disjoint
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss
-from modelstitch.records import Record, RecordFile, Records
+from modelstitch.records import Record, Records, Store
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching import Setting, Stitching, check_classes, check_identity, prepare
 from modelstitch.sweep.groups import Job, run
@@ -31,7 +31,7 @@ def stitch_all(
     seed: int = 0,
     device: str | None = None,
     budget: Budget | None = None,
-    store: RecordFile | None = None,
+    store: Store | None = None,
 ) -> Records:
     """Stitch two networks at every matching cut, in both directions.
 
@@ -91,7 +91,7 @@ def stitch(
     seed: int = 0,
     device: str | None = None,
     budget: Budget | None = None,
-    store: RecordFile | None = None,
+    store: Store | None = None,
 ) -> Record:
     """One stitching: ``stitch("A@layer2.1 -> B@layer2.1", {"A": A, "B": B}, train, test)``.
 

@@ -15,7 +15,7 @@ from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.pairs import Pair, matching_cuts
 from modelstitch.progress import track
-from modelstitch.records import Record, RecordFile, Records
+from modelstitch.records import Record, Records, Store
 from modelstitch.stitches import Identity
 from modelstitch.stitching import Place, Prepared, Setting, Stitching, asked, check_identity, key_of, measure, prepare
 
@@ -138,7 +138,7 @@ class Group:
         return Stitching(self.bottom.name, pair[0].name, self.top.name, pair[1].name)
 
 
-def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
+def run(groups: Sequence[Group], store: Store | None) -> Records:
     """Measure what the store does not hold, each group in one pass, and put it there.
 
     Args:
@@ -151,7 +151,7 @@ def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
     records = []
     for group in track(groups, "pairs of networks", len(groups)):
         # Looked up anew each time: another process may be filling the same store from the other end.
-        found = _stored(store, [group.key(pair) for pair in group.pairs])
+        found = store.finished(group.key(pair) for pair in group.pairs) if store else {}
         missing = [pair for pair in group.pairs if group.key(pair) not in found]
         with kept_memory():
             made = group.measure(missing) if missing else []
@@ -161,9 +161,3 @@ def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
             found[record.key] = record
         records += [found[group.key(pair)] for pair in group.pairs]
     return Records(records)
-
-
-def _stored(store: RecordFile | None, keys: Sequence[str]) -> dict[str, Record]:
-    """The records of these keys that are there and no failures."""
-    there = store.records().only(status="ok") if store else Records()
-    return {record.key: record for record in there if record.key in set(keys)}
