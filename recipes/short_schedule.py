@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--pairs", default="01,12,20", help="which seeds, bottom then top")
     asked = parser.parse_args()
     split = ms.load("fashion_mnist")
-    train, store = split.train.first(asked.limit), ms.RecordFile(asked.out)
+    train, store = split.train.first(asked.limit), ms.Store(asked.out)
     pairs = asked.pairs.split(",")
     seeds = sorted(set("".join(pairs)))
     ready = {s: prepare(load_folder(asked.nets / f"seed{s}")[0], f"seed{s}", split.test) for s in seeds}

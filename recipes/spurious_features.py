@@ -190,7 +190,7 @@ def check_same(bottom: Prepared, plain: Prepared) -> None:
         raise SystemExit(f"{bottom.name} is another function than {plain.name}: {bottom.outcome} {plain.outcome}")
 
 
-def stitch(bottom: Prepared, top: Prepared, train: Samples, test: Samples, store: ms.RecordFile) -> None:
+def stitch(bottom: Prepared, top: Prepared, train: Samples, test: Samples, store: ms.Store) -> None:
     """The stitchings after each stage, by direct matching and by the task loss; those in the store are not repeated."""
     pairs = [(bottom.captured.find(stage), top.captured.find(stage)) for stage in STAGES]
     check_identity(bottom, [pair[0] for pair in pairs], test)
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--data-folder", type=Path, help="where Fashion-MNIST lies, if not in the usual place")
     asked = parser.parse_args()
     split = ms.load("fashion_mnist", folder=asked.data_folder)
-    train, store = split.train.first(asked.limit), ms.RecordFile(asked.out / "records.jsonl")
+    train, store = split.train.first(asked.limit), ms.Store(asked.out / "records.jsonl")
     flattened = Flattened(asked.out / "cka.jsonl", split.test)
     for a, b in PAIRS:
         networks = [load_folder(asked.nets / f"seed{seed}")[0] for seed in (a, b)]

@@ -11,6 +11,7 @@
     ├── SettingError       (ValueError)       an option has a value that it cannot have
     ├── NotationError      (ValueError)       a stitching is not written 'A@cut -> B@cut'
     ├── NetworkNotFound    (LookupError)      a network reference leads nowhere
+    ├── StitchNotFound     (LookupError)      no fitted stitch is kept under a key
     ├── BadFile            (ValueError)       a file is corrupt, foreign or incomplete
     └── NotWritable        (PermissionError)  the place to write to refuses
 
@@ -79,6 +80,10 @@ class NotationError(StitchError, ValueError):
 
 class NetworkNotFound(StitchError, LookupError):
     """A network reference leads nowhere."""
+
+
+class StitchNotFound(StitchError, LookupError):
+    """No fitted stitch is kept under that key."""
 
 
 class BadFile(StitchError, ValueError):

@@ -28,7 +28,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     demo: "modelstitch demo",
     train: "modelstitch train resnet18 --data digits --width 8 --seed 0 --out nets/seed0",
     cuts: "modelstitch cuts nets/seed0",
-    stitch: "modelstitch stitch nets/seed0 nets/seed1 --out records.jsonl --figure penalty.png",
+    stitch: "modelstitch stitch nets/seed0 nets/seed1 --out records.sqlite --figure penalty.png",
     compare: "modelstitch compare nets/seed0 nets/seed1 --measure cka_minibatch,procrustes --figure heat.html",
     sweep: "modelstitch sweep recipes/quickstart.yaml --dry-run",
     report: "modelstitch report runs/quickstart.sqlite --figures figures",

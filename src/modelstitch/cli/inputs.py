@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelstitch.matching import Matching
     from modelstitch.networks import LoadedNetwork
     from modelstitch.pretraining import Schedule
-    from modelstitch.records import RecordFile
+    from modelstitch.records import Store
     from modelstitch.stitches import Family
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
@@ -81,11 +81,11 @@ def budget_of(memory: float | None, folder: Path | None) -> Budget:
     return Budget(folder=folder) if memory is None else Budget(memory=memory, folder=folder)
 
 
-def store_of(path: Path | None) -> RecordFile | None:
+def store_of(path: Path | None) -> Store | None:
     """The file that takes the records, where one was named."""
-    from modelstitch.records import RecordFile
+    from modelstitch.records import Store
 
-    return RecordFile(path) if path else None
+    return Store(path) if path else None
 
 
 def split_of(
