@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -29,6 +29,7 @@ RULE = (
 )
 
 
+@runtime_checkable
 class Expected(Protocol):
     """Anything with the attributes of a `Claim`, such as a recipe's own model."""
 
