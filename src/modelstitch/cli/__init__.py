@@ -16,6 +16,8 @@ from modelstitch.cli.cuts import cuts
 from modelstitch.cli.demo import demo
 from modelstitch.cli.doctor import doctor
 from modelstitch.cli.endings import Verbs
+from modelstitch.cli.merge import merge
+from modelstitch.cli.records import records
 from modelstitch.cli.stitch import stitch
 from modelstitch.cli.train import train
 from modelstitch.version import VERSION
@@ -28,6 +30,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     cuts: "modelstitch cuts nets/seed0",
     stitch: "modelstitch stitch nets/seed0 nets/seed1 --out records.sqlite --figure penalty.png",
     compare: "modelstitch compare nets/seed0 nets/seed1 --measure cka_minibatch,procrustes --figure heat.html",
+    records: "modelstitch records records.sqlite --csv --out records.csv",
+    merge: "modelstitch merge all.sqlite seeds01.sqlite seeds23.sqlite",
     doctor: "modelstitch doctor",
 }
 """Every verb, with the line that its help ends with."""
