@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import math
-import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -365,25 +365,29 @@ def test_a_store_that_changes_while_it_is_merged_is_read_again(tmp_path, store, 
 # Several processes, and what kills them
 
 
-def _append_many(path, first, many=25):
-    store = Store(path)
-    for i in range(first, first + many):
-        store.append(numbered(i), b"stitch of %d" % i)
+FOLDERS = [str(Path(modelstitch.__file__).parents[1]), str(Path(__file__).parent)]
+WRITER = """
+import sys
+sys.path[:0] = {folders}
+from test_records import numbered
+from modelstitch.records import Store
+store = Store({path!r})
+for i in range({first}, {first} + {many}):
+    store.append(numbered(i), b"stitch of %d" % i)
+"""
 
 
-def start(*arguments):
-    process = multiprocessing.get_context("spawn").Process(target=_append_many, args=arguments)
-    process.start()
-    return process
+def start(path, first, many=25):
+    """Another process, which appends."""
+    code = WRITER.format(folders=FOLDERS, path=str(path), first=first, many=many)
+    return subprocess.Popen([sys.executable, "-c", code])
 
 
 def test_two_processes_share_a_store(tmp_path):
     path = tmp_path / "run.sqlite"
     # Ten of the records are written by both.
     writers = [start(path, first) for first in (0, 15)]
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert [writer.wait() for writer in writers] == [0, 0]
     assert sorted(r.seed for r in open_records(path)) == [*range(40)]
     assert os.listdir(tmp_path) == ["run.sqlite"]
 
@@ -410,8 +414,7 @@ def test_many_make_one_store_at_once(tmp_path):
 # Says on a pipe which record has been added; forked, for a start takes seconds where torch is imported.
 KILLED = """
 import os, sys, time
-sys.path[:0] = {paths}
-import sqlite3
+sys.path[:0] = {folders}
 from test_records import numbered
 from modelstitch.records import Store
 while True:
@@ -429,15 +432,15 @@ while True:
 
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_there_twice(tmp_path):
     path = tmp_path / "run.sqlite"
-    folders = [str(Path(modelstitch.__file__).parents[1]), str(Path(__file__).parent)]
-    command = [sys.executable, "-c", KILLED.format(paths=folders, path=str(path))]
+    command = [sys.executable, "-c", KILLED.format(folders=FOLDERS, path=str(path))]
     added = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
-        for attempt in range(40):
+        for attempt in range(30):
             begin = added[-1] + 1 if added else 0
             print(begin, file=parent.stdin, flush=True)
             child = int(parent.stdout.readline().split()[1])
-            time.sleep(0.002 * attempt * (attempt % 3) / 3)
+            added += [int(parent.stdout.readline()) for _ in range(attempt % 4)]
+            time.sleep(0.0003 * attempt)
             os.kill(child, signal.SIGKILL)
             while (line := parent.stdout.readline().strip()) != "dead":
                 added.append(int(line))
@@ -449,7 +452,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_there_twice(tmp_pat
             added = seeds
         parent.kill()
     store = Store(path)
-    assert len(added) > 40
+    assert len(added) >= sum(attempt % 4 for attempt in range(30))
     assert all(store.stitch(r.key) == b"stitch of %d" % r.seed for r in store.records())
     assert os.listdir(tmp_path) == ["run.sqlite"]
 
@@ -679,7 +682,7 @@ def test_what_a_killed_writer_left_in_its_log_is_read(tmp_path, without_index):
 
 READER = """
 import os, sys
-sys.path[:0] = {paths}
+sys.path[:0] = {folders}
 from modelstitch.records import Store, open_records
 if os.getuid() == 0:
     os.setuid(65534)
@@ -696,15 +699,14 @@ def test_a_store_in_a_read_only_folder_is_read(tmp_path, after):
     path = tmp_path / "run.sqlite"
     leftover(path) if after == "a kill" else filled(path, 1, 2)
     # The folders that pytest makes are closed to everybody but its user.
-    folder = Path(f"/tmp/modelstitch-{os.getpid()}-{after.replace(' ', '-')}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp())
     try:
         for part in tmp_path.iterdir():
             (folder / part.name).write_bytes(part.read_bytes())
             (folder / part.name).chmod(0o444)
         folder.chmod(0o555)
         before = looks(folder)
-        code = READER.format(paths=[str(Path(modelstitch.__file__).parents[1])], path=str(folder / path.name))
+        code = READER.format(folders=FOLDERS, path=str(folder / path.name))
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert ended.stdout.startswith("[1, 2]\nasked: write ")
         assert "name a file in a folder you may write to" in ended.stdout
@@ -719,15 +721,14 @@ def test_a_store_in_a_read_only_folder_is_read(tmp_path, after):
 def test_a_store_is_read_while_it_is_written(tmp_path):
     path = tmp_path / "run.sqlite"
     Store(path)
-    writer, seen = start(path, 0, 60), []
-    while writer.is_alive():
+    writer, seen = start(path, 0, 600), []
+    while writer.poll() is None:
         seeds = [r.seed for r in open_records(path)]
         assert seeds == [*range(len(seeds))]
         assert len(seeds) >= (seen[-1] if seen else 0)
         seen.append(len(seeds))
-    writer.join()
-    assert writer.exitcode == 0
-    assert len(open_records(path)) == 60
+    assert writer.wait() == 0
+    assert len(open_records(path)) == 600
     assert len(set(seen)) > 3
 
 
@@ -768,7 +769,7 @@ def test_a_question_changes_nothing(tmp_path, store, sql, monkeypatch):
     monkeypatch.chdir(tmp_path)
     filled(store.path, 1)
     before = looks(tmp_path)
-    with pytest.raises(SettingError, match=r"asked: ask .*\nfound: a statement that does not only read .*\ndo:    ask"):
+    with pytest.raises(SettingError, match=r"asked: ask .*\nfound: (a statement that does not only|cannot VAC)"):
         query(store.path, sql)
     assert looks(tmp_path) == before
 
@@ -788,9 +789,17 @@ def test_a_question_that_is_none_is_refused(store, sql, found):
         query(store.path, sql)
 
 
+@pytest.mark.parametrize(
+    ("sql", "found", "do"),
+    [(" -- why", "no statement", "ask a SELECT"), ("SELECT 1 AS a, 2 AS a", "two columns 'a'", "`a AS other`")],
+)
+def test_a_question_has_an_answer_that_can_be_written(store, sql, found, do):
+    with pytest.raises(SettingError, match=f"found: {found}\ndo:    .*{do}"):
+        query(store.path, sql)
+
+
 def test_a_question_counts_joins_and_recurses(store):
     filled(store.path, 1, 2)
     assert query(store.path, "SELECT count(*), max(seed) FROM records JOIN stitches USING (key)").rows == [(2, 2)]
     counted = "WITH RECURSIVE t (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM t WHERE i < 3) SELECT i FROM t"
     assert query(store.path, counted).rows == [(1,), (2,), (3,)]
-    assert query(store.path, "").rows == []

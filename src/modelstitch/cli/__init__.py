@@ -16,6 +16,8 @@ from modelstitch.cli.cuts import cuts
 from modelstitch.cli.demo import demo
 from modelstitch.cli.doctor import doctor
 from modelstitch.cli.endings import Verbs
+from modelstitch.cli.merge import merge
+from modelstitch.cli.records import records
 from modelstitch.cli.report import report
 from modelstitch.cli.stitch import stitch
 from modelstitch.cli.sweep import schema, sweep
@@ -33,6 +35,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     sweep: "modelstitch sweep recipes/quickstart.yaml --dry-run",
     report: "modelstitch report runs/quickstart.sqlite --figures figures",
     schema: "modelstitch schema > recipe.schema.json",
+    records: "modelstitch records records.sqlite --csv --out records.csv",
+    merge: "modelstitch merge all.sqlite seeds01.sqlite seeds23.sqlite",
     doctor: "modelstitch doctor",
 }
 """Every verb, with the line that its help ends with."""

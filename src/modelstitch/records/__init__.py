@@ -4,9 +4,21 @@ A store is one SQLite file, to which several processes may write; a text file wi
 Beware: a failed stitching is a record too. It carries its reason and no value, so that it can never pass for a score.
 """
 
-from modelstitch.records.opening import Answer, open_records, open_stitch, query
+from modelstitch.records.exporting import Answer, export
+from modelstitch.records.opening import open_failures, open_records, open_stitch, query
 from modelstitch.records.record import Record
 from modelstitch.records.store import Store, StoredNetwork
 from modelstitch.records.table import Records
 
-__all__ = ["Answer", "Record", "Records", "Store", "StoredNetwork", "open_records", "open_stitch", "query"]
+__all__ = [
+    "Answer",
+    "Record",
+    "Records",
+    "Store",
+    "StoredNetwork",
+    "export",
+    "open_failures",
+    "open_records",
+    "open_stitch",
+    "query",
+]

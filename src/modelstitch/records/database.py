@@ -114,11 +114,22 @@ def read_only(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T:
     Raises:
         BadFile: there is no store of this format, or it is damaged.
     """
-    try:
-        found = _read_undisturbed(path, ask)
-        return found[0] if found else _read_beside_a_writer(path, ask)
-    except OSError as error:
-        raise BadFile(f"read {path}", error.strerror or str(error), _NAME_ONE) from error
+    for _ in range(_TRIES):
+        try:
+            before = _state(path)
+            # Two writes within one tick of the clock would look like one.
+            time.sleep(_TICK if before.age < _TICK else 0)
+            with _unchanged(path, before) as (connection, is_locked):
+                _check(connection, path)
+                found = ask(connection)
+            if is_locked or _state(path) == before:
+                return found
+        except StitchError:
+            if _state(path) == before:
+                raise
+        except OSError as error:
+            raise BadFile(f"read {path}", error.strerror or str(error), _NAME_ONE) from error
+    raise BadFile(f"read {path}", "another process that writes to it all the while", "try again")
 
 
 def is_database(path: Path) -> bool:
@@ -142,42 +153,24 @@ class _NoDatabase(BadFile):
     """Not SQLite's at all."""
 
 
-def _read_undisturbed(path: Path, ask: Callable[[sqlite3.Connection], T]) -> tuple[T] | None:
-    """What is asked, in a tuple; None where another process writes."""
-    for _ in range(_TRIES):
-        before = _state(path)
-        if before.sidecars:
-            return None
-        # Two writes within one tick of the clock would look like one.
-        time.sleep(_TICK if before.age < _TICK else 0)
-        try:
-            with _connected(path, "immutable=1") as connection:
-                _check(connection, path)
-                found = ask(connection)
-        except StitchError:
-            if _state(path) == before:
-                raise
-        else:
-            if _state(path) == before:
-                return (found,)
-    return None
-
-
-def _read_beside_a_writer(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T:
-    """What is asked, of a store that is being written, or whose writer was killed."""
+@contextlib.contextmanager
+def _unchanged(path: Path, state: _State) -> Iterator[tuple[sqlite3.Connection, bool]]:
+    """A connection that makes and changes no file, and whether SQLite's locks keep writers from what it reads."""
     with contextlib.ExitStack() as stack:
-        # Without its index a log cannot be read before one is made; that is done with a copy.
-        if not Path(f"{path}-shm").exists():
+        is_locked = state.sidecars and Path(f"{path}-shm").exists()
+        if not state.sidecars:
+            connection = stack.enter_context(_connected(path, "immutable=1"))
+        elif is_locked:
+            connection = stack.enter_context(_connected(path, "mode=ro"))
+        else:
+            # A log that lacks its index, as after a copy, or a journal: neither can be read before it is worked in.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for part in (path, Path(f"{path}-wal"), Path(f"{path}-journal")):
                 with contextlib.suppress(FileNotFoundError):
                     shutil.copyfile(part, folder / part.name)
             connection = stack.enter_context(_connected(folder / path.name, "mode=rw"))
-        else:
-            connection = stack.enter_context(_connected(path, "mode=ro"))
         connection.execute("BEGIN")
-        _check(connection, path)
-        return ask(connection)
+        yield connection, is_locked
 
 
 @dataclass(frozen=True)
@@ -226,6 +219,8 @@ def _told(path: Path, how: str, error: sqlite3.DatabaseError) -> StitchError:
     if writes and kind in _REFUSED:
         return NotWritable(f"write {path}", str(error), _REFUSED[kind])
     asked = f"{'write' if writes else 'read'} {path}"
+    if kind in _REFUSED:
+        return BadFile(asked, str(error), _NAME_ONE)
     if kind == sqlite3.SQLITE_NOTADB:
         return _NoDatabase(asked, *_foreign(path))
     return _damaged(asked, path, str(error))

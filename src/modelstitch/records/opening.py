@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
 from modelstitch.errors import SettingError
 from modelstitch.records.database import is_database, read_only
+from modelstitch.records.exporting import Answer
 from modelstitch.records.lines import records_in_lines
-from modelstitch.records.rows import Row
-from modelstitch.records.store import all_records, one_stitch
+from modelstitch.records.store import all_failures, all_records, one_stitch
 from modelstitch.records.table import Records
 
 # Whatever a statement is called that changes nothing, it is made of these.
 _READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a question in SQL found.
-
-    Attributes:
-        columns: their names.
-        rows: the values of each row.
-    """
-
-    columns: tuple[str, ...]
-    rows: list[Row]
 
 
 def open_records(path: str | Path) -> Records:
@@ -57,6 +43,16 @@ def open_stitch(path: str | Path, key: str) -> bytes:
     return read_only(path, lambda connection: one_stitch(connection, path, key))
 
 
+def open_failures(path: str | Path) -> dict[str, str]:
+    """Why jobs of a run failed as a whole, by job; an export tells of none.
+
+    Raises:
+        BadFile: there is no such file, or it is damaged.
+    """
+    path = Path(path)
+    return read_only(path, all_failures) if is_database(path) else {}
+
+
 def query(path: str | Path, sql: str) -> Answer:
     """What a store answers to a question in SQL, which can read everything and change nothing.
 
@@ -73,12 +69,19 @@ def query(path: str | Path, sql: str) -> Answer:
         connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY)
         try:
             cursor = connection.execute(sql)
-            return Answer(tuple(column[0] for column in cursor.description or ()), cursor.fetchall())
+            columns = [column[0] for column in cursor.description or ()]
+            rows = cursor.fetchall()
         # `Warning` is what Python 3.11 raises where there are two statements.
         except (sqlite3.Error, sqlite3.Warning) as error:
             if getattr(error, "sqlite_errorcode", None) in _DAMAGE:
                 raise
             raise _refused(sql, error) from error
+        if not columns:
+            raise SettingError(f"ask {sql!r}", "no statement", "ask a SELECT")
+        twice = [name for name in columns if columns.count(name) > 1]
+        if twice:
+            raise SettingError(f"ask {sql!r}", f"two columns {twice[0]!r}", f"name one of them: `{twice[0]} AS other`")
+        return Answer(tuple(columns), rows)
 
     return read_only(Path(path), ask)
 

@@ -156,7 +156,8 @@ class Store:
 
     def failures(self) -> dict[str, str]:
         """Why jobs failed, by job, oldest first."""
-        return dict(self._all("SELECT job, reason FROM failures ORDER BY rowid"))
+        with reading(self.path) as connection:
+            return all_failures(connection)
 
     def merge(self, path: str | Path) -> int:
         """Add everything of another store, or the records of an export; what this store has found stays.
@@ -198,6 +199,11 @@ def all_records(connection: sqlite3.Connection, path: Path) -> Records:
     """Every record of an open store, in the order in which their keys came."""
     rows = connection.execute(f"SELECT {names(COLUMNS)} FROM records ORDER BY rowid")
     return Records(record_in(row, str(path)) for row in rows)
+
+
+def all_failures(connection: sqlite3.Connection) -> dict[str, str]:
+    """Why jobs failed, by job, oldest first."""
+    return dict(connection.execute("SELECT job, reason FROM failures ORDER BY rowid").fetchall())
 
 
 def one_stitch(connection: sqlite3.Connection, path: Path, key: str) -> bytes:
