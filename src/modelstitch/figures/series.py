@@ -6,9 +6,11 @@ Beware: places are shifted a little, so that points of one depth do not hide eac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import pandas as pd
 
+T = TypeVar("T")
 # Okabe and Ito's palette, told apart with any colour vision; shapes tell the series apart in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
@@ -52,6 +54,6 @@ def _rank_at_depth(frame: pd.DataFrame) -> pd.Series[int]:
     return frame.merge(rank, how="left").set_index(frame.index)["rank"]
 
 
-def cycle(values: Sequence[str], names: Sequence[str]) -> list[str]:
+def cycle(values: Sequence[T], names: Sequence[str]) -> list[T]:
     """One value for each name, from the start again when they run out."""
     return [values[i % len(values)] for i in range(len(names))]

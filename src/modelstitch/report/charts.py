@@ -24,6 +24,7 @@ _OURS = "datum.status == 'ok' && datum.control == ''"
 _SETTING = "setting == '' || datum.setting == setting"
 _FADED = "pair != '' && datum.pair != pair"
 LEGEND = "clicked"
+_TOLD = ("stitching:N", "penalty:Q", "penalty_low:Q", "penalty_high:Q", "error:Q", "error_top:Q", "cka:Q", "n_test:Q")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 PICKED = "datum.key == picked"
 
@@ -84,7 +85,7 @@ def _lines(names: Names, theme: Theme) -> dict[str, Any]:
     legend = alt.Legend(title=None) if len(pairs) <= READABLE else None
     told, field = (settings, "setting") if len(settings) > 1 else (pairs, "pair")
     second = legend if field == "pair" or len(settings) > READABLE else _black(theme)
-    lines = {
+    lines: dict[str, Any] = {
         "color": alt.Color("pair:N", scale=alt.Scale(domain=pairs, range=cycle(theme.series, pairs)), legend=legend),
         "shape": alt.Shape(f"{field}:N", scale=alt.Scale(domain=told, range=cycle(SHAPES, told)), legend=second),
     }
@@ -95,12 +96,13 @@ def _lines(names: Names, theme: Theme) -> dict[str, Any]:
 
 def _black(theme: Theme) -> alt.Legend:
     """The legend of shapes, whose symbols have no colour of their own."""
-    return alt.Legend(title=None, columns=1, symbolFillColor=theme.ink.text, symbolStrokeColor=theme.ink.text)
+    return alt.Legend(title=None, columns=1, symbolFillColor=theme.ink.text, symbolStrokeWidth=0)
 
 
-def tips_of() -> list[alt.Tooltip]:
-    """What a record tells when pointed at."""
-    return [alt.Tooltip(field, title=title, format=form) for field, title, form in TIPS]
+def tips_of(names: Names) -> list[alt.Tooltip]:
+    """What a record tells when pointed at; picked, it tells everything."""
+    tips = [alt.Tooltip(field, title=title, format=form) for field, title, form in TIPS if field in _TOLD]
+    return [*tips, alt.Tooltip("setting:N")] if len(names.settings) > 1 else tips
 
 
 def _depth(title: str = "share of layers in the bottom") -> alt.X:
@@ -112,8 +114,9 @@ def _depth(title: str = "share of layers in the bottom") -> alt.X:
     )
 
 
-def _points(base: alt.Chart, lines: dict[str, Any], theme: Theme) -> alt.Chart:
+def _points(base: alt.Chart, names: Names, theme: Theme) -> alt.Chart:
     """Points that can be pointed at and picked; the picked one has a ring."""
+    lines = _lines(names, theme)
     drawn: alt.Chart = base.mark_point(filled=True, cursor="pointer").encode(
         color=lines["color"],
         shape=lines["shape"],
@@ -121,7 +124,7 @@ def _points(base: alt.Chart, lines: dict[str, Any], theme: Theme) -> alt.Chart:
         size=alt.condition(PICKED, alt.value(190), alt.value(60)),
         stroke=alt.condition(PICKED, alt.value(theme.ink.text), alt.value(theme.paper)),
         strokeWidth=alt.condition(PICKED, alt.value(2.5), alt.value(0.6)),
-        tooltip=tips_of(),
+        tooltip=tips_of(names),
     )
     # A click on the legend picks a pair; the page listens.
     return drawn.add_params(alt.selection_point(name=LEGEND, fields=["pair"], bind="legend"))
@@ -167,7 +170,7 @@ def _over_depth(field: str, y: alt.Y, base: alt.Chart, names: Names, theme: Them
     mean = base.mark_line().encode(
         x=_depth(), y=y, color=lines["color"], strokeDash=lines["strokeDash"], detail="setting:N", opacity=opacity
     )
-    return [mean, _points(base.encode(x=_depth(), y=f"{field}:Q"), lines, theme)]
+    return [mean, _points(base.encode(x=_depth(), y=f"{field}:Q"), names, theme)]
 
 
 def whole(layers: Sequence[Any], names: Names, theme: Theme, size: tuple[Any, Any], **more: Any) -> alt.LayerChart:
@@ -223,5 +226,5 @@ def scatter(names: Names, theme: Theme, size: tuple[Any, int], measure: str, tit
         color=lines["color"],
         opacity=alt.condition(_FADED, alt.value(0.05), alt.value(0.5)),
     )
-    points = _points(base.encode(x=x, y="penalty:Q"), lines, theme)
+    points = _points(base.encode(x=x, y="penalty:Q"), names, theme)
     return whole([_zero(theme), bars, points], names, theme, size, measure=measure)

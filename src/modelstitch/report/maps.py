@@ -35,7 +35,7 @@ def penalty_map(names: Names, theme: Theme, size: tuple[Any, Any], most: float, 
         color=alt.Color("shown:Q", scale=scale, legend=legend),
         stroke=alt.condition(PICKED, alt.value(theme.ink.text), alt.value(theme.paper)),
         strokeWidth=alt.condition(PICKED, alt.value(3), alt.value(0.5)),
-        tooltip=tips_of(),
+        tooltip=tips_of(names),
     )
     shade = alt.condition(f"abs(datum.shown) > {most / 4:.6g}", alt.value(_WHITE), alt.value(_BLACK))
     # No minus before what is rounded to nothing.
@@ -87,7 +87,7 @@ def learning(names: Names, theme: Theme, size: tuple[Any, int]) -> alt.LayerChar
         .transform_flatten(["learning_curve"], as_=["epoch_loss"])
         .transform_window(epoch="row_number()", groupby=["key"])
     )
-    tips = [alt.Tooltip("epoch:Q"), alt.Tooltip("epoch_loss:Q", title="mean loss, nats", format=".4f"), *tips_of()]
+    tips = [alt.Tooltip("epoch:Q"), alt.Tooltip("epoch_loss:Q", title="mean loss, nats", format=".4f"), *tips_of(names)]
     base = base.encode(
         x=_epochs(),
         y=alt.Y("epoch_loss:Q", title="mean loss, nats", scale=alt.Scale(zero=False)),
@@ -142,6 +142,5 @@ def _first(names: Names) -> dict[str, str]:
 
 
 def _ticks(most: float) -> list[float]:
-    steps = [step for step in (1, 3, 10, 30, 100) if step <= most]
-    steps = steps or [most]
-    return [*(-step for step in reversed(steps)), 0, *steps]
+    steps = [step for step in (1.0, 3.0, 10.0, 30.0, 100.0) if step <= most]
+    return [*(-step for step in reversed(steps)), 0.0, *steps]

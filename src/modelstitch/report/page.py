@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def page(findings: Findings) -> str:
     """
     gallery = Gallery(findings)
     scripts = {
-        "vega": _safe_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")),
+        "vega": _safe_script(_drawing_code()),
         "page": _safe_script(_packaged("page.js")),
     }
     environment = Environment(
@@ -83,6 +84,13 @@ def write_page(findings: Findings, path: str | Path) -> None:
         SettingError: a claim has no bound, or a published curve does not exist.
     """
     write_whole(path, page(findings).encode())
+
+
+@cache
+def _drawing_code() -> str:
+    """Vega, Vega-Lite and what shows them, from the wheel that also draws the figures."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed")
+    return bundle
 
 
 def _packaged(name: str) -> str:

@@ -47,18 +47,11 @@ def prepared(records: pd.DataFrame) -> pd.DataFrame:
     frame["pair"] = frame["bottom_network"].astype(str) + " → " + frame["top_network"].astype(str)
     asked = frame[frame["control"] != "self"]
     apart = [column for column in _APART if asked[column].nunique() > 1]
-    labels = (
-        [
-            ", ".join(_label(column, value) for column, value in zip(apart, row, strict=True))
-            for row in frame[apart].itertuples(index=False)
-        ]
-        if apart
-        else [""] * len(frame)
-    )
-    frame["setting"] = labels
+    told = frame[apart].itertuples(index=False)
+    frame["setting"] = [", ".join(_label(*one) for one in zip(apart, row, strict=True)) for row in told]
     frame.loc[frame["control"] == "self", "setting"] = ""
     frame["series"] = frame["pair"] + "\n" + frame["setting"]
-    frame["place"] = place_of(frame, sorted(asked.index.map(frame["series"]).unique()))
+    frame["place"] = place_of(frame, sorted(frame.loc[asked.index, "series"].unique()))
     frame["place"] = frame["place"].fillna(frame["bottom_depth"])
     group = ["pair", "setting", "control", "bottom_cut", "seed"]
     gap = (frame["bottom_depth"] - frame["top_depth"]).abs()
@@ -67,9 +60,8 @@ def prepared(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _label(column: str, value: Any) -> str:
-    return {"batch_norm": f"batch norm {value}", "n_fit": f"fitted on {value:,}" if column == "n_fit" else ""}.get(
-        column, str(value)
-    )
+    form = {"batch_norm": "batch norm {}", "n_fit": "fitted on {:,}"}.get(column, "{}")
+    return form.format(value)
 
 
 def names_of(frame: pd.DataFrame, column: str) -> list[str]:

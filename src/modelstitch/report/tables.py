@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +46,23 @@ def controls(gallery: Gallery) -> Table:
     """The self-stitchings and untrained bottoms, by network and setting."""
     frame = gallery.records
     rows = []
-    for (control, pair, setting), group in frame[frame["control"] != ""].groupby(
-        ["control", "pair", "setting"], sort=False
-    ):
+    for (control, pair, setting), group in _groups(frame[frame["control"] != ""], "control", "pair", "setting"):
         ok = group[group["status"] == "ok"]
         told = _span(ok) if control == "untrained" else _exact(ok)
         rows.append([_CONTROLS[control], f"{pair}{_aside(setting)}", f"{len(ok)} of {len(group)}", told])
     return Table("Controls: stitchings whose answer is known", ["control", "networks", "with a value", "penalty"], rows)
+
+
+def _groups(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[list[str], pd.DataFrame]]:
+    """The values of the columns and the rows that share them, in the order of the rows."""
+    for values, group in frame.groupby([*columns], sort=False):
+        yield [str(value) for value in (values if isinstance(values, tuple) else (values,))], group
+
+
+def _ends(frame: pd.DataFrame, column: str) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    """The rows with the least and the largest value."""
+    ordered = frame.sort_values(column)
+    return ordered.iloc[0], ordered.iloc[-1]
 
 
 _CONTROLS = {"self": "with itself", "untrained": "untrained bottom"}
@@ -66,7 +76,7 @@ def _exact(ok: pd.DataFrame) -> str:
 def _span(ok: pd.DataFrame) -> str:
     if ok.empty:
         return NOTHING
-    least, most = ok.loc[ok["penalty"].idxmin()], ok.loc[ok["penalty"].idxmax()]
+    least, most = _ends(ok, "penalty")
     return f"{_where(least)} to {_where(most)}"
 
 
@@ -83,8 +93,8 @@ def _aside(setting: str) -> str:
 def penalties(gallery: Gallery) -> Table:
     """The stitchings by pair and setting: how many, their mean penalty, the least and the largest."""
     rows = []
-    for (pair, setting), ok in gallery.stitchings.groupby(["pair", "setting"], sort=False):
-        least, most = ok.loc[ok["penalty"].idxmin()], ok.loc[ok["penalty"].idxmax()]
+    for (pair, setting), ok in _groups(gallery.stitchings, "pair", "setting"):
+        least, most = _ends(ok, "penalty")
         mean = f"{ok['penalty'].mean():+.2f}"
         rows.append([f"{pair}{_aside(setting)}", str(len(ok)), mean, _where(least), _where(most)])
     titles = ["networks", "stitchings", "mean penalty", "least (cut)", "largest (cut)"]
@@ -116,12 +126,11 @@ def similarities(gallery: Gallery) -> Table:
     frame, rows = gallery.similarities, []
     if frame.empty:
         return Table("", [], [])
-    for (pair, measure), group in frame.groupby(["pair", "measure"], sort=False):
+    for (pair, measure), group in _groups(frame, "pair", "measure"):
         valued = group[group["value"].notna()]
         told = [NOTHING, NOTHING]
         if len(valued):
-            ends = [valued.loc[valued["similar"].idxmin()], valued.loc[valued["similar"].idxmax()]]
-            told = [f"{row['value']:.3f} ({row['cut_a']}, {row['cut_b']})" for row in ends]
+            told = [f"{row['value']:.3f} ({row['cut_a']}, {row['cut_b']})" for row in _ends(valued, "similar")]
         rows.append([pair, measure, f"{len(valued)} of {len(group)}", *told, ", ".join(map(str, group["n"].unique()))])
     titles = ["networks", "measure", "with a value", "least similar (cuts)", "most similar (cuts)", "examples"]
     return Table("Similarities by pair and measure", titles, rows)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -194,7 +194,7 @@ def _one(claim: Expected, low: float, high: float) -> Answer:
     return "fails" if low > upper or high < lower else "cannot tell"
 
 
-def _mean(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series]:
+def _mean(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
     mean = ok[["penalty", "penalty_low", "penalty_high"]].mean()
     answer = _one(claim, mean["penalty_low"], mean["penalty_high"])
     mean = mean.astype(object)
@@ -202,17 +202,19 @@ def _mean(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Se
     return "cannot tell" if failed else answer, mean
 
 
-def _many(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series]:
+def _many(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
     """The answer by logic of three values, and the record that decides it."""
     each = [_one(claim, low, high) for low, high in zip(ok["penalty_low"], ok["penalty_high"], strict=True)]
     each += ["cannot tell"] * failed
-    decides, else_all = ("fails", "holds") if claim.statistic == "each" else ("holds", "fails")
+    decides: Answer = "fails" if claim.statistic == "each" else "holds"
+    otherwise: Answer = "holds" if claim.statistic == "each" else "fails"
     answer: Answer = "cannot tell"
     if decides in each:
         answer = decides
-    elif set(each) == {else_all}:
-        answer = else_all
+    elif set(each) == {otherwise}:
+        answer = otherwise
     # The one that decides must be one that says so; of these, the one that says it most.
-    says = pd.Series([one == answer for one in each[: len(ok)]], index=ok.index)
-    margin = _margin(claim, ok[says] if says.any() else ok)
-    return answer, ok.loc[margin.idxmin() if claim.statistic == "each" else margin.idxmax()]
+    says = ok[[one == answer for one in each[: len(ok)]]]
+    says = ok if says.empty else says
+    margin = _margin(claim, says).to_numpy()
+    return answer, says.iloc[int(margin.argmin() if claim.statistic == "each" else margin.argmax())]

@@ -48,6 +48,10 @@
   const HIDDEN = new Set(["pair", "setting", "place", "matched", "penalty_low", "penalty_high", "loss_penalty_low",
     "loss_penalty_high"]);
 
+  const FIRST = ["stitching", "control", "status", "reason", "penalty", "loss_penalty", "error", "error_top",
+    "error_bottom", "agreement_top", "agreement_bottom", "cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes",
+    "procrustes_angular", "measure_notes", "residual", "learning_curve", "family", "matching", "batch_norm"];
+
   function told(row, name) {
     const value = row[name];
     if (value === null || value === "" || (Array.isArray(value) && !value.length)) return null;
@@ -59,7 +63,8 @@
     if (typeof value === "object") {
       return Object.entries(value).map(([key, one]) => `${key} ${one}`).join(", ") || null;
     }
-    return typeof value === "number" && !Number.isInteger(value) ? String(+value.toPrecision(5)) : String(value);
+    if (typeof value !== "number") return String(value);
+    return Number.isInteger(value) ? value.toLocaleString("en-GB") : String(+value.toPrecision(5));
   }
 
   function showRecord() {
@@ -70,7 +75,7 @@
     const line = document.getElementById("picked-line");
     line.textContent = !row ? "nothing yet" : `${row.stitching}${row.control ? ` (${row.control})` : ""}: ` +
       (row.status === "ok" ? `${told(row, "penalty")} points` : "failed");
-    for (const name of row ? Object.keys(row) : []) {
+    for (const name of row ? new Set([...FIRST, ...Object.keys(row)]) : []) {
       const text = HIDDEN.has(name) ? null : told(row, name);
       if (text === null) continue;
       const [pair, term, value] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
@@ -108,7 +113,7 @@
   async function draw(place) {
     const spec = structuredClone(held.charts[place.dataset.chart]);
     const text = JSON.stringify(spec);
-    spec.datasets = {};
+    spec.datasets ??= {};
     for (const [name, list] of Object.entries(rows)) {
       // Each chart has rows of its own: drawing marks them.
       if (text.includes(`"name":"${name}"`)) spec.datasets[name] = list.map((row) => ({ ...row }));
@@ -117,6 +122,7 @@
     // As many names beside each other as the place has room for.
     const names = distinct(stitched, "pair").map((name) => 26 + 6.6 * name.length);
     spec.config.legend.columns = Math.max(1, Math.floor((place.clientWidth - 60) / Math.max(120, ...names)));
+    spec.config.legend.layout = { bottom: { direction: "vertical", anchor: "start", margin: 6 } };
     spec.config.legend.labelLimit = Math.max(120, place.clientWidth - 90);
     const config = { font: getComputedStyle(document.body).fontFamily, background: null };
     // `ast` reads expressions instead of compiling them, so that the page may forbid making code from text.
