@@ -7,7 +7,7 @@ Networks: three ResNet-18 of width 16 in NETS/seed0, NETS/seed1, NETS/seed2, eac
 `modelstitch train resnet18 --data fashion_mnist --width 16 --epochs 4 --seed S --out NETS/seedS`.
 Stitchings: 0 -> 1, 1 -> 2, 2 -> 0, at all ten block cuts. Expected: one epoch comes within 0.3 points.
 The default of 500 steps is 32 epochs of 2,000 images and 6.3 of 10,000; it is measured in bfloat16 too.
-Records go to OUT as they are made, a pair of networks at a time; called again, it goes on.
+Records go to the store OUT as they are made, a pair of networks at a time; called again, it goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     """Fit and measure what OUT does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nets", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="a store, such as run.sqlite")
     parser.add_argument("--limit", type=int, default=2000, help="train images to fit on")
     parser.add_argument("--epochs", default="1,4,30")
     parser.add_argument("--starts", default=",".join(STARTS))

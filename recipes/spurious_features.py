@@ -16,7 +16,8 @@ Stitchings: 0 -> 1, 2 -> 3, 4 -> 5 after each stage. The bottom is one of four n
 Expected: appended channels take CKA down and leave the penalty alone. Shuffled positions leave CKA of flattened
 activations as it is, exactly, while the penalty rises, since a stitch works position by position; but not after the
 last stage, above which the top only averages over positions. CKA with a row for each position falls with both.
-OUT gets records.jsonl (penalties) and cka.jsonl; called again, it goes on, and spurious_figure.py draws it.
+OUT gets records.sqlite (penalties), its export records.jsonl once all is done, and cka.jsonl. Called again, it goes on;
+spurious_figure.py draws it.
 Time: about an hour on one core of a busy machine.
 """
 
@@ -242,7 +243,7 @@ def main() -> None:
     parser.add_argument("--data-folder", type=Path, help="where Fashion-MNIST lies, if not in the usual place")
     asked = parser.parse_args()
     split = ms.load("fashion_mnist", folder=asked.data_folder)
-    train, store = split.train.first(asked.limit), ms.Store(asked.out / "records.jsonl")
+    train, store = split.train.first(asked.limit), ms.Store(asked.out / "records.sqlite")
     flattened = Flattened(asked.out / "cka.jsonl", split.test)
     for a, b in PAIRS:
         networks = [load_folder(asked.nets / f"seed{seed}")[0] for seed in (a, b)]
@@ -255,6 +256,7 @@ def main() -> None:
             check_same(bottom, plain)
             flattened.add(bottom, top, top_sides)
             stitch(bottom, top, train, split.test, store)
+    store.records().save(asked.out / "records.jsonl")
 
 
 if __name__ == "__main__":

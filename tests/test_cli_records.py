@@ -236,7 +236,11 @@ def test_merge_joins_stores_and_exports(run, store):  # noqa: F811
     ]
     assert [r.key for r in Store("all.sqlite").records()] == [KEY, "f", "s", numbered(1).key, numbered(2).key]
     assert Store("all.sqlite").stitch("f") == b"it worked"
-    assert run("merge", "all.sqlite", "run.sqlite").err == "run.sqlite: 0 records taken\n"
+    again = run("merge", "all.sqlite", "run.sqlite", "--json")
+    assert (json.loads(again.out), again.err) == (
+        {"store": "all.sqlite", "records": 5},
+        "run.sqlite: 0 records taken\n",
+    )
 
 
 def test_merge_refuses_what_is_no_run(run, store):  # noqa: F811

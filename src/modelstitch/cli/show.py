@@ -145,6 +145,14 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
     typer.echo(_READING if found else "no records yet")
 
 
+def merged(into: Path, n: int, as_json: bool) -> None:
+    """How many records a store holds after a merge."""
+    if as_json:
+        _json_line({"store": str(into), "records": n})
+    else:
+        typer.echo(f"{n:,} records in {into}")
+
+
 def answer(found: Answer) -> None:
     """What a question in SQL found."""
     table = _table(*map(_cell, found.columns), left=len(found.columns))

@@ -53,7 +53,7 @@ def stitch_all(
         seed: of the untrained bottoms, the matching and the intervals.
         device: where to compute; by default where ``a`` is.
         budget: room for activations, in memory and on disk; it changes no record.
-        store: a file that takes each record as soon as it is measured; what it already holds is not measured again.
+        store: takes each record as soon as it is measured; what it already holds is not measured again.
 
     Returns:
         The records, stitchings first, then controls.
