@@ -187,8 +187,8 @@ def _longer(frame: pd.DataFrame) -> str:
     first = frame.iloc[0]
     below = (
         f"Penalty in points of test error, from least squares, mean over pairs of seeds. Of {len(gained)} "
-        f"stitchings, the default is at most {ALLOWED} points above 30 epochs at {int((gained <= ALLOWED).sum())}, at worst "
-        f"{gained.max():+.2f}. bfloat16 beside float32: {changed.min():+.2f} to {changed.max():+.2f} over "
+        f"stitchings, the default is at most {ALLOWED} points above 30 epochs at {int((gained <= ALLOWED).sum())}, at "
+        f"worst {gained.max():+.2f}. bfloat16 beside float32: {changed.min():+.2f} to {changed.max():+.2f} over "
         f"{len(changed)}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. {first['data']}, fitted on "
         f"{first['n_fit']:,} train images, measured on {first['n_test']:,}; {_where(dict(first))}"
