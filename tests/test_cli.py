@@ -169,6 +169,13 @@ def test_train_takes_every_option_to_where_it_works(run, tmp_path):
     assert config["data"]["shape"] == [1, 28, 28]
 
 
+def test_train_by_simclr(run, tmp_path):
+    asked = ("train", "resnet18", "--method", "simclr", "--data", "digits", "--width", 2, "--epochs", 1, "--limit", 60)
+    config = json.loads(run(*asked, "--out", tmp_path / "a", "--json").out)
+    assert config["training"].items() >= {"method": "simclr", "epochs": 1, "batch_size": 256}.items()
+    assert len(config["training"]["head_curve"]) > 1
+
+
 def test_cuts_reads_the_shape_from_the_folder(run, here):
     by_block = [json.loads(line) for line in run("cuts", "r0", "--json").out.splitlines()]
     assert [cut["name"] for cut in by_block][:2] == ["conv1", "layer1.0"]
@@ -467,6 +474,11 @@ WRONG = {
         "did you mean 'resnet18'",
     ),
     "schedule": (["train", "mlp", "--data", "digits", "--out", "x", "--epochs", "0"], "no such training", "1 or more"),
+    "method": (
+        ["train", "mlp", "--data", "digits", "--out", "x", "--method", "simcrl"],
+        "no such choice",
+        "did you mean 'simclr'",
+    ),
     "data for train": (["train", "mlp", "--data", "mnist", "--out", "x"], "no data set", "choose one of digits"),
     "another network there": (["train", "mlp", "--data", "digits", "--out", "m0"], " = ", "name another folder"),
     "no folder of data": (

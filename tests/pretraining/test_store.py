@@ -5,10 +5,18 @@ import json
 
 import pytest
 
-from modelstitch.data import LabelNoise, Split, Superclasses, digits, subset
+from modelstitch.data import DATA_SETS, LabelNoise, Split, Superclasses, digits, subset
 from modelstitch.errors import BadFile, SettingError
 from modelstitch.networks import load_folder
-from modelstitch.pretraining import Schedule, checkpoint_folder, error_percent, train_network
+from modelstitch.pretraining import (
+    METHODS,
+    SCHEDULES,
+    Schedule,
+    checkpoint_folder,
+    default_schedule,
+    error_percent,
+    train_network,
+)
 
 SCHEDULE = Schedule(epochs=1)
 STORE = "modelstitch.pretraining.store"
@@ -166,6 +174,43 @@ def test_a_network_of_fewer_classes_may_keep_its_outputs(tmp_path):
     config = train_network("mlp", split, seed=0, folder=tmp_path, schedule=SCHEDULE, widths=(3,), classes=10)
     assert config["options"]["classes"] == 10
     assert load_folder(tmp_path)[0].fc.out_features == 10
+
+
+def test_simclr_is_told_with_both_curves_and_is_another_network(tmp_path, monkeypatch):
+    schedule = Schedule(epochs=2, batch_size=64)
+    config = train(tmp_path / "a", method="simclr", schedule=schedule, checkpoints=(1,))
+    assert config["training"].items() >= {"method": "simclr", "temperature": 0.5, "epochs": 2}.items()
+    assert len(config["training"]["curve"]) == 2
+    assert config["training"]["head_curve"][-1].keys() == {"epoch", "loss", "error"}
+    network, first = load_folder(checkpoint_folder(tmp_path / "a", 1))
+    assert first["training"]["curve"] == config["training"]["curve"][:1]
+    assert first["test_error"] == error_percent(network, small().test) < 80
+    assert config == train(tmp_path / "b", method="simclr", schedule=schedule)
+    with pytest.raises(SettingError, match=r"found: training = .*'method': 'simclr'"):
+        train(tmp_path / "a", schedule=schedule)
+    monkeypatch.setattr(f"{STORE}.train_simclr", None)
+    assert config == train(tmp_path / "a", method="simclr", schedule=schedule, checkpoints=(1,))
+
+
+def test_supervised_leaves_no_trace_of_its_method(tmp_path):
+    assert train(tmp_path / "a") == train(tmp_path / "a", method="supervised")
+    assert "method" not in train(tmp_path / "a")["training"]
+
+
+def test_a_misspelt_method_is_corrected(tmp_path, monkeypatch):
+    # By the inner check: the public annotation already refuses a wrong word under the run-time checks of the tests.
+    with pytest.raises(SettingError, match="no such method\ndo:    did you mean 'simclr'"):
+        default_schedule("digits", "simcrl")
+    monkeypatch.setattr(f"{STORE}.METHODS", ("other",))
+    with pytest.raises(SettingError, match="by 'simclr'\nfound: no such method"):
+        train(tmp_path / "a", method="simclr")
+
+
+def test_each_method_has_a_schedule_for_each_data_set():
+    assert SCHEDULES.keys() == set(METHODS)
+    for method in METHODS:
+        assert SCHEDULES[method].keys() == DATA_SETS.keys()
+        assert default_schedule("cifar10-half0", method) == SCHEDULES[method]["cifar10"]
 
 
 def test_unknown_data_needs_a_schedule(tmp_path):

@@ -171,16 +171,18 @@ def matching_of(by: str, **options: Any) -> Matching:
     return kind(**_given(kind, f"--by {by}", options))
 
 
-def schedule_of(data: str, **options: Any) -> Schedule:
-    """The data set's own schedule, with what was given in its place.
+def schedule_of(data: str, method: Any, **options: Any) -> Schedule:
+    """The data set's own schedule for a method, with what was given in its place.
 
     Raises:
-        SettingError: a value that cannot train.
+        SettingError: no such method, or a value that cannot train.
     """
-    from modelstitch.pretraining import SCHEDULES
+    from modelstitch.pretraining import METHODS, default_schedule
+
+    choose("--method", method, METHODS)
 
     given = {name: value for name, value in options.items() if value is not None}
-    return dataclasses.replace(SCHEDULES[data], **given)
+    return dataclasses.replace(default_schedule(data, method), **given)
 
 
 def _given(kind: Any, asked: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modelstitch.data.cifar import cifar10, find_cifar10
 from modelstitch.data.digits import digits
+from modelstitch.data.distortion import distort
 from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
 from modelstitch.data.labels import SUPERCLASSES, LabelNoise, Superclasses
 from modelstitch.data.order import epoch_order, half, steps_per_epoch, subset
@@ -66,6 +67,7 @@ __all__ = [
     "check_samples",
     "cifar10",
     "digits",
+    "distort",
     "epoch_order",
     "fashion_mnist",
     "find",

@@ -10,25 +10,36 @@ import dataclasses
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
 from modelstitch.data import Samples, Split
-from modelstitch.errors import SettingError
+from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks import Config, build, load_folder, save_network
 from modelstitch.networks.folder import CONFIG
-from modelstitch.pretraining.supervised import Curve, Schedule, error_percent, train_supervised
+from modelstitch.pretraining.descent import Curve, Schedule
+from modelstitch.pretraining.simclr import TEMPERATURE, fit_head, train_simclr
+from modelstitch.pretraining.supervised import error_percent, train_supervised
 
-SCHEDULES = {
-    "digits": Schedule(epochs=12),
-    "fashion_mnist": Schedule(epochs=6),
-    "cifar10": Schedule(epochs=64),
+Method = Literal["supervised", "simclr"]
+METHODS: tuple[str, ...] = get_args(Method)
+SCHEDULES: dict[str, dict[str, Schedule]] = {
+    "supervised": {
+        "digits": Schedule(epochs=12),
+        "fashion_mnist": Schedule(epochs=6),
+        "cifar10": Schedule(epochs=64),
+    },
+    "simclr": {
+        "digits": Schedule(epochs=60, batch_size=256),
+        "fashion_mnist": Schedule(epochs=30, batch_size=256),
+        "cifar10": Schedule(epochs=200, batch_size=256),
+    },
 }
-"""What each data set takes by default; a part of one or a relabelled one (``name-…``) takes the same."""
+"""What each method takes by default on each data set; a part of one or a relabelled one (``name-…``) takes the same."""
 
 # What a configuration says of training that was not asked.
-_FOUND = ("curve",)
+_FOUND = ("curve", "head_curve")
 
 
 def train_network(
@@ -37,6 +48,7 @@ def train_network(
     *,
     seed: int,
     folder: str | Path,
+    method: Method = "supervised",
     schedule: Schedule | None = None,
     checkpoints: Sequence[int] = (),
     device: str | torch.device = "cpu",
@@ -50,30 +62,35 @@ def train_network(
             or other labels make another network.
         seed: keys the initial weights, the order and the augmentation.
         folder: the network folder to write.
-        schedule: how long and how fast; by default the data set's own.
+        method: ``supervised``, or ``simclr``: the labels are seen by the last layer alone, which is fitted afterwards.
+        schedule: how long and how fast; by default the data set's own for that method.
         checkpoints: epochs after which the network is kept as well, each time in the network folder that
             `checkpoint_folder` names, with the curve so far and the test error then. They change nothing else.
         device: where to compute; it is no part of what is asked.
         options: the architecture's own; input size and classes are taken from the data unless told here.
 
     Returns:
-        The configuration as stored: what was asked, the learning curve, and ``test_error`` in percent.
+        The configuration as stored: what was asked, the learning curve, and ``test_error`` in percent. One by simclr
+        names its method and has two curves, the other being the last layer's, ``head_curve``.
 
     Raises:
-        SettingError: the folder holds another network or lacks a checkpoint, there is no such epoch, or the data has no
-            default schedule.
+        SettingError: the folder holds another network or lacks a checkpoint, there is no such epoch or method, or the
+            data has no default schedule.
         BadFile: the folder holds a damaged network.
         NotWritable: the folder refuses.
     """
-    schedule = schedule or _default_schedule(split.train)
+    _check_method(method)
+    schedule = schedule or default_schedule(split.train.name, method)
     _check_epochs(checkpoints, schedule)
     options = {**data_options(architecture, split.train), **options}
-    asked = _asked(architecture, options, split, seed, schedule)
+    asked = _asked(architecture, options, split, seed, method, schedule)
     if (Path(folder) / CONFIG).exists():
         return _stored(folder, asked, checkpoints)
     network = build(architecture, seed=seed, **options)
 
     def keep(place: str | Path, **told: Any) -> None:
+        if method == "simclr":
+            told["head_curve"] = fit_head(network, split.train, seed=seed, device=device)
         found = {"test_error": error_percent(network.eval(), split.test, device=device), "versions": _versions()}
         save_network(network, {**asked, "training": {**asked["training"], **told}, **found}, place)
 
@@ -82,7 +99,8 @@ def train_network(
             keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
 
     settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": device, "after_epoch": after_epoch}
-    keep(folder, curve=train_supervised(network, split.train, **settings))
+    train = train_simclr if method == "simclr" else train_supervised
+    keep(folder, curve=train(network, split.train, **settings))
     return load_folder(folder)[1]
 
 
@@ -107,9 +125,13 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__}
 
 
-def _asked(architecture: str, options: dict[str, Any], split: Split, seed: int, schedule: Schedule) -> Config:
+def _asked(
+    architecture: str, options: dict[str, Any], split: Split, seed: int, method: str, schedule: Schedule
+) -> Config:
     """The part of a configuration that is known before training, as JSON gives it back."""
     train = split.train
+    # The method that goes without saying leaves no trace, so that others make no stored network another.
+    told = {} if method == "supervised" else {"method": method, "temperature": TEMPERATURE}
     return {
         "architecture": architecture,
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
@@ -121,7 +143,7 @@ def _asked(architecture: str, options: dict[str, Any], split: Split, seed: int, 
             "mean": list(train.mean),
             "std": list(train.std),
         },
-        "training": {"seed": seed, **dataclasses.asdict(schedule)},
+        "training": {"seed": seed, **told, **dataclasses.asdict(schedule)},
     }
 
 
@@ -157,9 +179,29 @@ def data_options(architecture: str, samples: Samples) -> dict[str, int]:
     return {**size, "classes": samples.classes}
 
 
-def _default_schedule(samples: Samples) -> Schedule:
-    family = samples.name.split("-")[0]
-    if family not in SCHEDULES:
-        known = ", ".join(SCHEDULES)
-        raise SettingError(f"train on {samples.name!r}", f"default schedules for {known} only", "give a schedule")
-    return SCHEDULES[family]
+def default_schedule(data: str, method: str = "supervised") -> Schedule:
+    """What a data set takes by default.
+
+    Args:
+        data: its name, or that of a part of it or of other labels (``name-…``).
+        method: how the network learns.
+
+    Raises:
+        SettingError: no such method, or no schedule for that data.
+
+    Example:
+        >>> default_schedule("fashion_mnist-noise0.5-seed0").epochs
+        6
+    """
+    _check_method(method)
+    family = data.split("-")[0]
+    if family not in SCHEDULES[method]:
+        known = ", ".join(SCHEDULES[method])
+        raise SettingError(f"train on {data!r}", f"default schedules for {known} only", "give a schedule")
+    return SCHEDULES[method][family]
+
+
+def _check_method(method: str) -> None:
+    if method not in METHODS:
+        do = did_you_mean(method, METHODS, f"choose one of {', '.join(METHODS)}")
+        raise SettingError(f"train a network by {method!r}", "no such method", do)

@@ -1,57 +1,19 @@
-"""How a network learns its labels: plain SGD on the cross-entropy, the learning rate dropped twice.
+"""How a network learns its labels: SGD on the cross-entropy, as `modelstitch.pretraining.descent` has it.
 
-The step drops follow Bansal, Nakkiran and Barak (2021, appendix), scaled: they fall at one half and three quarters of
-all steps, however many there are. Order and augmentation are keyed by seed and epoch.
+Order and augmentation are keyed by seed and epoch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from modelstitch.data import Samples, epoch_order, steps_per_epoch
+from modelstitch.data import Samples, epoch_order
 from modelstitch.data.samples import check_samples
-from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.memory import kept_memory
-from modelstitch.progress import track
+from modelstitch.pretraining.descent import Curve, Schedule, descend
 from modelstitch.seeding import generator
-
-Curve = list[dict[str, int | float]]
-"""One row per epoch: ``epoch``, mean ``loss`` in nats, ``error`` in percent, both as seen while training."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
-
-    Args:
-        epochs: passes over the data.
-        batch_size: examples per step, two or more: batch norm has no variance of one example.
-        learning_rate: of the first half of all steps.
-        momentum: of SGD, not Nesterov's.
-        weight_decay: on every parameter.
-
-    Raises:
-        SettingError: a value that cannot train.
-    """
-
-    epochs: int
-    batch_size: int = 128
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-
-    def __post_init__(self) -> None:
-        least = {"epochs": 1, "batch_size": 2, "learning_rate": 0, "momentum": 0, "weight_decay": 0}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= low):
-                raise SettingError(f"train with {name} = {value}", "no such training", f"choose {low} or more")
 
 
 def train_supervised(
@@ -82,61 +44,20 @@ def train_supervised(
         NumericalFailure: the loss is not finite.
     """
     check_samples(samples)
-    home = next(network.parameters()).device
-    network.to(device)
-    # The plain memory layout is kept on purpose. With channels last, the backward pass of a strided 1 x 1 convolution
-    # of 2 to 6 channels writes outside its buffers on the CPU (seen with torch 2.13.0: crashes, heap corruption).
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = epoch_order(len(samples), schedule.batch_size, generator("order", seed, epoch))
+        return samples.batches(schedule.batch_size, order, generator("augmentation", seed, epoch))
+
+    return descend(
+        network,
+        batches,
+        examples=len(samples),
+        label=samples.name,
+        schedule=schedule,
+        device=device,
+        after_epoch=after_epoch,
     )
-    steps = schedule.epochs * steps_per_epoch(len(samples), schedule.batch_size)
-    drops = torch.optim.lr_scheduler.MultiStepLR(optimiser, [steps // 2, steps * 3 // 4], gamma=0.2)
-    curve: Curve = []
-    for epoch in range(1, schedule.epochs + 1):
-        label = f"{samples.name} epoch {epoch}/{schedule.epochs}"
-        batches = _batches(samples, schedule.batch_size, seed, epoch)
-        tracked = track(batches, label, steps_per_epoch(len(samples), schedule.batch_size))
-        network.train()
-        with kept_memory():
-            curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
-        if after_epoch is not None:
-            after_epoch(curve)
-    network.to(home).eval()
-    return curve
-
-
-def _batches(samples: Samples, size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    order = epoch_order(len(samples), size, generator("order", seed, epoch))
-    return samples.batches(size, order, generator("augmentation", seed, epoch))
-
-
-def _epoch(
-    network: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    optimiser: torch.optim.Optimizer,
-    drops: torch.optim.lr_scheduler.LRScheduler,
-) -> dict[str, float]:
-    """One pass; the mean loss and the error in percent on the way."""
-    device = next(network.parameters()).device
-    total, wrong, seen = 0.0, 0, 0
-    for inputs, targets in batches:
-        inputs, targets = inputs.to(device), targets.to(device)
-        logits = network(inputs)
-        loss = cross_entropy(logits, targets)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        drops.step()
-        total += value * len(targets)
-        wrong += int((logits.detach().argmax(1) != targets).sum())
-        seen += len(targets)
-    return {"loss": total / seen, "error": 100 * wrong / seen}
 
 
 @torch.no_grad()

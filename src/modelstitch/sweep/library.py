@@ -13,7 +13,7 @@ from torch import nn
 from modelstitch.data import SUPERCLASSES, LabelNoise, Samples, Split, half, subset
 from modelstitch.errors import SettingError
 from modelstitch.networks import LoadedNetwork, build, load_network
-from modelstitch.pretraining import SCHEDULES, Schedule, checkpoint_folder, data_options, train_network
+from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
 from modelstitch.sweep.plan import Training
@@ -67,6 +67,7 @@ class Library:
             split,
             seed=training.seed,
             folder=folder,
+            method=asked.method,
             schedule=schedule_for(asked, split.train),
             checkpoints=training.checkpoints,
             device=material.device or "cpu",
@@ -124,7 +125,7 @@ def split_for(asked: TrainedNetwork, material: Material) -> Split:
 
 
 def schedule_for(asked: TrainedNetwork, train: Samples) -> Schedule:
-    """The data set's own schedule, with what the recipe says in its place."""
+    """The data set's own schedule for the method, with what the recipe says in its place."""
     given = {name: getattr(asked, name) for name in ("epochs", "batch_size", "learning_rate", "weight_decay")}
-    plain = SCHEDULES[train.name.split("-")[0]]
+    plain = default_schedule(train.name, asked.method)
     return dataclasses.replace(plain, **{name: value for name, value in given.items() if value is not None})
