@@ -348,17 +348,19 @@ def test_a_merge_that_fails_adds_nothing(tmp_path, store, kind):
 
 def test_a_store_that_changes_while_it_is_merged_is_read_again(tmp_path, store, monkeypatch):
     other = filled(tmp_path / "other", 1)
-    right, calls = database._check, []
+    module = sys.modules[Store.__module__]
+    right, taken = module._take, []
 
-    def written_meanwhile(connection, path):
-        right(connection, path)
-        if path == other.path and not calls:
-            calls.append(path)
-            connection.execute("SELECT key FROM records").fetchall()
-            filled(other.path, 2)
+    def written_meanwhile(*given):
+        taken.append(right(*given))
+        if len(taken) == 1:
+            other.append(numbered(2))
+        return taken[-1]
 
-    monkeypatch.setattr(database, "_check", written_meanwhile)
+    monkeypatch.setattr(module, "_take", written_meanwhile)
+    # The first try is undone, or the second would find one record new.
     assert store.merge(other.path) == 2
+    assert taken == [1, 2]
     assert {r.seed for r in store.records()} == {1, 2}
 
 
@@ -732,19 +734,19 @@ def test_a_store_is_read_while_it_is_written(tmp_path):
     assert len(set(seen)) > 3
 
 
-def test_a_read_that_was_disturbed_is_repeated(store, monkeypatch):
+def test_a_read_that_was_disturbed_is_repeated(store):
     store.append(numbered(1))
-    right, calls = database._check, []
+    calls = []
 
-    def disturbed(connection, path):
-        right(connection, path)
-        calls.append(path)
+    def disturbed(connection):
+        found = connection.execute("SELECT seed FROM records").fetchall()
+        calls.append(found)
         if len(calls) == 1:
-            Store(path).append(numbered(2))
-            calls.append("by the writer")
+            store.append(numbered(2))
+        return found
 
-    monkeypatch.setattr(database, "_check", disturbed)
-    assert [r.seed for r in open_records(store.path)] == [1, 2]
+    assert database.read_only(store.path, disturbed) == [(1,), (2,)]
+    assert calls == [[(1,)], [(1,), (2,)]]
 
 
 # Questions in SQL
