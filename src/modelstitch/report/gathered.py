@@ -45,5 +45,5 @@ def findings_of(path: str | Path, recipe: str | None = None) -> Findings:
         networks=[(one.name, one.weights, one.config) for one in store.networks()],
         failures=store.failures(),
         verdicts=asked.claims,
-        references=[Reference(f"paper: {one.curve}", one.figure, one.curve) for one in asked.reference],
+        references=[Reference(f"{one.curve}, {one.figure}", one.figure, one.curve) for one in asked.reference],
     )
