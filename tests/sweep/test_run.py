@@ -184,18 +184,32 @@ run_recipe(open(sys.argv[1]).read(), Store(sys.argv[2]), networks=sys.argv[3])
 """
 
 
+def killed_after_progress(command, path, moments):
+    """Start the run, wait until the store has grown, and kill it within half a second; returns its exit code."""
+    before = len(Store(path).keys())
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while process.poll() is None and len(Store(path).keys()) == before:
+        time.sleep(0.02)
+    time.sleep(moments.random() / 2)
+    process.send_signal(signal.SIGKILL)
+    return process.wait()
+
+
 def test_killed_at_any_moment_and_resumed_is_uninterrupted(plain, tmp_path):
     recipe, path, nets = tmp_path / "r.yaml", tmp_path / "run.sqlite", tmp_path / "nets"
     recipe.write_text(RECIPE)
-    moments = random.Random(0)
     command = [sys.executable, "-c", KILLED, str(recipe), str(path), str(nets)]
-    for _ in range(4):
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        time.sleep(3 + moments.random() * 3)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    records = run_recipe(RECIPE, Store(path), networks=nets)
-    assert essence(records) == essence(plain[1])
+    moments, grown = random.Random(0), []
+    # Once before anything is stored, then in the midst of it.
+    early = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    time.sleep(4)
+    early.kill()
+    early.wait()
+    for _ in range(3):
+        assert killed_after_progress(command, path, moments) == -signal.SIGKILL
+        grown.append(len(Store(path).keys()))
+    assert 0 < grown[0] < grown[1] < grown[2] < COUNT
+    assert essence(run_recipe(RECIPE, Store(path), networks=nets)) == essence(plain[1])
     assert {entry.name for entry in tmp_path.iterdir()} <= {
         *("r.yaml", "run.sqlite", "nets", "run.sqlite-wal", "run.sqlite-shm"),
     }
