@@ -169,7 +169,8 @@ def test_a_large_run_stays_small():
     names = tuple("ABCDEFGHIJ")
     records = grid(names, families=("Affine", "Orthogonal"))
     assert len(records) > 3000
-    assert len(page(layers(names, records=records)).encode()) < 5e6
+    # Records with every measure and a longer name take half as much again: still below 5 MB.
+    assert len(page(layers(names, records=records)).encode()) < 3e6
 
 
 def test_the_file_holds_the_page_and_a_refusal_is_told(tmp_path):
