@@ -25,6 +25,8 @@ def test_a_network_with_itself_makes_no_setting():
     made = prepared(frame(record(), record("A", "A", control="self", family="Identity")))
     assert names_of(made, "setting") == [""]
     assert names_of(made, "pair") == ["A → B"]
+    mixed = prepared(grid())
+    assert set(mixed.loc[mixed["control"] == "self", "setting"]) == {""}
 
 
 def test_a_curve_shows_the_top_at_the_nearest_depth():

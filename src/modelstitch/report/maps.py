@@ -12,6 +12,8 @@ from modelstitch.report.charts import PICKED, READABLE, Names, Theme, base_of, t
 
 _CHOSEN = "(setting == '' || datum.setting == setting) && (pair == '' || datum.pair == pair)"
 _BLACK, _WHITE = "#1a1a1a", "#ffffff"
+# The numbers of a narrow screen must not touch.
+_SIZE = alt.expr("width < 300 ? 8.5 : 11")
 
 
 def penalty_map(names: Names, theme: Theme, size: tuple[Any, Any], most: float, numbers: bool) -> alt.LayerChart:
@@ -40,7 +42,9 @@ def penalty_map(names: Names, theme: Theme, size: tuple[Any, Any], most: float, 
     shade = alt.condition(f"abs(datum.shown) > {most / 4:.6g}", alt.value(_WHITE), alt.value(_BLACK))
     # No minus before what is rounded to nothing.
     written = base.transform_calculate(written="abs(datum.shown) < 0.05 ? 0 : datum.shown")
-    text = written.mark_text(fontSize=11, tooltip=None).encode(text=alt.Text("written:Q", format="+.1f"), color=shade)
+    text = written.mark_text(fontSize=_SIZE, tooltip=None).encode(
+        text=alt.Text("written:Q", format="+.1f"), color=shade
+    )
     return whole([cells, text] if numbers else [cells], names, theme, size, **_first(names))
 
 
@@ -74,7 +78,7 @@ def similarity_map(pair: str, measure: str, theme: Theme, size: tuple[Any, Any],
     cells = base.transform_filter("isValid(datum.value)").mark_rect().encode(color=colour, tooltip=tips)
     empty = base.transform_filter("!isValid(datum.value)").mark_rect(color=theme.missing).encode(tooltip=tips)
     shade = alt.condition("datum.similar > 0.6", alt.value(_BLACK), alt.value(_WHITE))
-    text = base.transform_filter("isValid(datum.value)").mark_text(fontSize=11, tooltip=None)
+    text = base.transform_filter("isValid(datum.value)").mark_text(fontSize=_SIZE, tooltip=None)
     layers = [cells, empty, text.encode(text=alt.Text("value:Q", format=".2f"), color=shade)]
     layers = layers if numbers else layers[:2]
     return whole(layers, Names((), ()), theme, size, compared=pair, similarity=measure)

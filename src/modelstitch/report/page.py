@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -43,6 +44,7 @@ def page(findings: Findings) -> str:
         SettingError: a claim has no bound, or a published curve does not exist.
     """
     gallery = Gallery(findings)
+    charts = gallery.screen()
     scripts = {
         "vega": _safe_script(_drawing_code()),
         "page": _safe_script(_packaged("page.js")),
@@ -59,12 +61,12 @@ def page(findings: Findings) -> str:
         policy=_policy(list(scripts.values())),
         scripts=scripts,
         style=Markup(_packaged("page.css")),
-        data=Markup(script_json(_data(gallery))),
+        data=Markup(script_json(_data(gallery, charts))),
         verdicts=[_told(judge(claim, findings.records)) for claim in findings.verdicts],
         rule=RULE,
         published=published(),
         gallery=gallery,
-        figures=list(gallery.screen()),
+        figures=list(charts),
         tables=_tables(gallery),
         counts=_counts(gallery),
         wrong_selves=_wrong_selves(gallery),
@@ -109,12 +111,12 @@ def _policy(scripts: list[Markup]) -> str:
     return f"{nothing}; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
 
 
-def _data(gallery: Gallery) -> dict[str, Any]:
+def _data(gallery: Gallery, charts: dict[str, alt.LayerChart]) -> dict[str, Any]:
     datasets = gallery.datasets()
     records = datasets["records"].drop(columns=[name for name in _LEFT_OUT if name in datasets["records"]])
     return {
         "datasets": {name: packed(frame) for name, frame in {**datasets, "records": records}.items()},
-        "charts": {name: chart.to_dict(context={"pre_transform": False}) for name, chart in gallery.screen().items()},
+        "charts": {name: chart.to_dict(context={"pre_transform": False}) for name, chart in charts.items()},
         "picks": {"setting": gallery.names.setting},
     }
 

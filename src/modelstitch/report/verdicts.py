@@ -133,7 +133,7 @@ def judge(claim: Expected, records: pd.DataFrame) -> Verdict:
 
     Example:
         >>> from modelstitch.records import Records
-        >>> judge(Claim(claim="stitching is cheap", at_most=3), Records().to_pandas()).answer
+        >>> judge(Claim(claim="stitching is cheap", at_most=3.0), Records().to_pandas()).answer
         'cannot tell'
     """
     _check(claim)
