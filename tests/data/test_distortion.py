@@ -83,7 +83,7 @@ def at(image, y, x):
 
 
 def test_a_crop_is_a_window_of_the_image_pixel_by_pixel(only):
-    only(SHARE=(0.08, 1.0), STRETCH=(3 / 4, 4 / 3))
+    only(SHARE=room.SHARE, STRETCH=room.STRETCH)
     side = 8
     # Two ramps tell where in the image each pixel of a view comes from.
     ramp = (torch.arange(side) * 32).to(torch.uint8)
@@ -127,7 +127,7 @@ def test_a_turn_of_the_hue_agrees_with_colorsys():
 
 
 def test_grey_is_the_lightness_and_takes_one_in_five(only):
-    only(GREY=0.2)
+    only(GREY=room.GREY)
     x = images(2000)
     found = distorted(x)
     colourless = found.amax(1).sub(found.amin(1)).flatten(1).amax(1) < 1e-6
@@ -139,7 +139,7 @@ def test_grey_is_the_lightness_and_takes_one_in_five(only):
 
 
 def test_four_in_five_are_jittered(only):
-    only(JITTERED=0.8, BRIGHTNESS=0.4)
+    only(JITTERED=room.JITTERED, BRIGHTNESS=0.4)
     changed = (distorted(images(2000)) - images(2000) / 255).abs().flatten(1).amax(1) > 1e-4
     assert 1530 < int(changed.sum()) < 1670
 
@@ -150,7 +150,7 @@ def factors(found, x):
 
 
 def test_brightness_multiplies_and_ends_at_white(only):
-    only(JITTERED=1.1, BRIGHTNESS=0.4)
+    only(JITTERED=1.1, BRIGHTNESS=room.BRIGHTNESS)
     dark = images(500) // 2
     factor = factors(distorted(dark), dark / 255)
     assert close(distorted(dark), dark / 255 * factor.view(-1, 1, 1, 1), 1e-4)
@@ -161,7 +161,7 @@ def test_brightness_multiplies_and_ends_at_white(only):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_contrast_moves_away_from_the_mean_lightness(only, channels):
-    only(JITTERED=1.1, CONTRAST=0.4)
+    only(JITTERED=1.1, CONTRAST=room.CONTRAST)
     x = images(500, channels) // 2 + 64
     weights = torch.tensor([0.299, 0.587, 0.114] if channels == 3 else [1.0]).view(-1, 1, 1)
     mean = (x / 255 * weights).sum(1).mean((1, 2)).view(-1, 1, 1, 1)
@@ -173,13 +173,29 @@ def test_contrast_moves_away_from_the_mean_lightness(only, channels):
 
 
 def test_saturation_moves_away_from_grey(only):
-    only(JITTERED=1.1, SATURATION=0.4)
+    only(JITTERED=1.1, SATURATION=room.SATURATION)
     x = images(500) // 4 + 96
     lightness = room.grey(x / 255)
     away = x / 255 - lightness
     factor = factors(distorted(x) - lightness, away)
     assert close(distorted(x) - lightness, away * factor.view(-1, 1, 1, 1), 1e-4)
-    assert float(factor.max() - factor.min()) > 0.75
+    assert 0.6 <= float(factor.min()) < 0.62
+    assert 1.38 < float(factor.max()) <= 1.4
+
+
+def test_what_is_brighter_than_white_is_white_before_its_contrast_changes(only):
+    only(JITTERED=1.1, BRIGHTNESS=0.4, CONTRAST=0.4)
+    halves = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(500, 1, 2, 2)
+    found = distorted(halves.contiguous())
+    assert float((found.amax((1, 2, 3)) + found.amin((1, 2, 3))).max()) <= 1 + 1e-6
+
+
+def test_a_hue_moves_by_up_to_a_tenth_of_the_circle(only):
+    only(JITTERED=1.1, HUE=room.HUE)
+    green = torch.tensor([0, 255, 0], dtype=torch.uint8).view(1, 3, 1, 1).expand(500, 3, 2, 2).contiguous()
+    turns = [colorsys.rgb_to_hsv(*pixel.tolist())[0] - 1 / 3 for pixel in distorted(green)[:, :, 0, 0]]
+    assert -0.1 - 1e-6 <= min(turns) < -0.095
+    assert 0.095 < max(turns) <= 0.1 + 1e-6
 
 
 def test_images_without_colour_are_jittered_in_brightness_and_contrast_alone(only):

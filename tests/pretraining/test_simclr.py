@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from modelstitch.data import Samples, digits
+from modelstitch.data import Samples, digits, distort
 from modelstitch.errors import DataError, NumericalFailure, SettingError
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.pretraining import Schedule, error_percent, fit_head, nt_xent, train_simclr
@@ -95,6 +95,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     assert curve == again
     assert heads[0] == heads[1]
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_each_epoch_of_each_seed_has_distortions_of_its_own(monkeypatch):
+    seen = []
+
+    def look(images, *, flip, generator):
+        seen.append(generator.initial_seed())
+        return distort(images, flip=flip, generator=generator)
+
+    monkeypatch.setattr("modelstitch.pretraining.simclr.distort", look)
+    for seed in (0, 1):
+        learned(seed=seed)
+    # Two views of each of five batches, the last of which is left out: it has a single image.
+    assert [seen.count(one) for one in dict.fromkeys(seen)] == [8] * 4
 
 
 def test_labels_play_no_part_in_the_trunk():
