@@ -19,7 +19,7 @@ from pathlib import Path
 import modelstitch as ms
 from modelstitch.networks import load_folder
 from modelstitch.stitching import Setting, prepare
-from modelstitch.sweep.groups import Job, run
+from modelstitch.sweep.groups import Shared, run
 
 STARTS = ("least_squares", "identity", "random")
 
@@ -45,11 +45,11 @@ def main() -> None:
     pairs = asked.pairs.split(",")
     seeds = sorted(set("".join(pairs)))
     ready = {s: prepare(load_folder(asked.nets / f"seed{s}")[0], f"seed{s}", split.test) for s in seeds}
-    plain = Job(train, split.test, Setting(), every=False)
+    plain = Shared(train, split.test, Setting(), every=False)
     groups = [plain.group(ready[a], ready[b], plain.pairs(ready[a], ready[b])) for a, b in pairs]
     for by in settings([int(many) for many in asked.epochs.split(",")], asked.starts.split(",")):
         # The same groups with another matching, so that the moments are streamed once for all of them.
-        run([replace(group, job=replace(plain, setting=Setting(by=by))) for group in groups], store)
+        run([replace(group, shared=replace(plain, setting=Setting(by=by))) for group in groups], store)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from modelstitch.measures import MEASURES
 from modelstitch.networks import load_folder
 from modelstitch.seeding import generator
 from modelstitch.stitching import Prepared, Setting, check_identity, prepare, provenance
-from modelstitch.sweep.groups import Job, run
+from modelstitch.sweep.groups import Shared, run
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 SHARES = (0.5, 0.9, 0.99, 0.999)
@@ -196,7 +196,7 @@ def stitch(bottom: Prepared, top: Prepared, train: Samples, test: Samples, store
     pairs = [(bottom.captured.find(stage), top.captured.find(stage)) for stage in STAGES]
     check_identity(bottom, [pair[0] for pair in pairs], test)
     for by in (ms.Direct(), ms.TaskLoss(epochs=1)):
-        run([Job(train, test, Setting(by=by), every=False).group(bottom, top, pairs)], store)
+        run([Shared(train, test, Setting(by=by), every=False).group(bottom, top, pairs)], store)
 
 
 class Flattened:

@@ -77,7 +77,7 @@ def test_a_recipe_is_read_as_it_stands():
             "plain YAML",
         ),
         ("at_most: 3", "claim: a", "line 17: 'claim' stands here a second time", "plain YAML"),
-        (", at_most: 3", "", "line 17: a claim without at_most and at_least", "give one or both"),
+        (", at_most: 3", "", "line 17: a claim without at_most and at_least: give one or both", "mend that line"),
         ("name: quick", "name: ../quick", "line 2: name: '../quick'", "mend that line"),
         ("name: quick", "name: '$(reboot)'", "line 2: name: ", "mend that line"),
         ("at_most: 3}", "at_most: 3", "line 18: expected", "plain YAML"),

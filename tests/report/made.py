@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from modelstitch.comparison.comparison import Comparison, Similarity
+from modelstitch.recipe import Claim
 from modelstitch.records import Record, Records, open_records
-from modelstitch.report import Claim, Findings, Reference
+from modelstitch.report import Findings, Reference
 
 SEEDS = Path(__file__).parents[2] / "results" / "fashion_mnist_seeds"
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</script><b>", "__proto__")

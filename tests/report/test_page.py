@@ -14,7 +14,8 @@ import pytest
 from made import CUTS, HOSTILE, frame, grid, layers, nothing, real, record
 
 from modelstitch.errors import NotWritable
-from modelstitch.report import Claim, page, write_page
+from modelstitch.recipe import Claim
+from modelstitch.report import page, write_page
 from modelstitch.report.page import _packaged, _safe_script
 
 SECTIONS = ["h-verdicts", "h-controls", "h-penalty", "h-measures", "h-maps", "h-learning", "h-networks", "failures"]

@@ -184,20 +184,24 @@ run_recipe(open(sys.argv[1]).read(), Store(sys.argv[2]), networks=sys.argv[3])
 """
 
 
+LONGER = RECIPE.replace("    controls: [self", "    seeds: [0, 1, 2]\n    controls: [self")
+"""The same three times, so that there is time to be killed in."""
+
+
 def killed_after_progress(command, path, moments):
-    """Start the run, wait until the store has grown, and kill it within half a second; returns its exit code."""
+    """Start the run, wait until the store has grown, and kill it within a tenth of a second; returns its exit code."""
     before = len(Store(path).keys())
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     while process.poll() is None and len(Store(path).keys()) == before:
         time.sleep(0.02)
-    time.sleep(moments.random() / 2)
+    time.sleep(moments.random() / 10)
     process.send_signal(signal.SIGKILL)
     return process.wait()
 
 
 def test_killed_at_any_moment_and_resumed_is_uninterrupted(plain, tmp_path):
     recipe, path, nets = tmp_path / "r.yaml", tmp_path / "run.sqlite", tmp_path / "nets"
-    recipe.write_text(RECIPE)
+    recipe.write_text(LONGER)
     command = [sys.executable, "-c", KILLED, str(recipe), str(path), str(nets)]
     moments, grown = random.Random(0), []
     # Once before anything is stored, then in the midst of it.
@@ -208,8 +212,10 @@ def test_killed_at_any_moment_and_resumed_is_uninterrupted(plain, tmp_path):
     for _ in range(3):
         assert killed_after_progress(command, path, moments) == -signal.SIGKILL
         grown.append(len(Store(path).keys()))
-    assert 0 < grown[0] < grown[1] < grown[2] < COUNT
-    assert essence(run_recipe(RECIPE, Store(path), networks=nets)) == essence(plain[1])
+    assert 0 < grown[0] < grown[1] < grown[2] < 3 * COUNT
+    whole = run_recipe(LONGER, Store(plain[0] / "longer.sqlite"), networks=plain[0] / "nets")
+    assert len(whole) == 3 * COUNT
+    assert essence(run_recipe(LONGER, Store(path), networks=nets)) == essence(whole)
     assert {entry.name for entry in tmp_path.iterdir()} <= {
         *("r.yaml", "run.sqlite", "nets", "run.sqlite-wal", "run.sqlite-shm"),
     }

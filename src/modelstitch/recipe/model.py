@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
 
 # Names become names of networks in records, in `A@cut -> B@cut` and in pages: letters, digits and three marks.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -217,6 +217,12 @@ class Claim(_Part):
     statistic: Literal["each", "some", "mean"] = "each"
     at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
     at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Claim:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("a claim without at_most and at_least: give one or both, in percentage points of penalty")
+        return self
 
 
 class Curve(_Part):

@@ -157,6 +157,8 @@ def _told(error: Mapping[str, Any], lines: Lines) -> str:
         return f"line {_line(lines, place)}: {where}no {error['loc'][-1]!r}"
     if error["type"] == "extra_forbidden":
         return f"line {_line(lines, place)}: {where}: unknown key"
+    if error["type"] == "value_error":
+        return f"line {_line(lines, place)}: {error['ctx']['error']}"
     given = error["input"]
     value = f"{given!r}" if isinstance(given, str | int | float | bool | None) else f"a {type(given).__name__}"
     return f"line {_line(lines, place)}: {where}: {value[:80]} ({_plainly(error['msg'])})"
@@ -200,11 +202,6 @@ def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
     if twice:
         found = f"line {_line(lines, ('networks',))}: two networks are called {twice!r}"
         raise SettingError(f"the recipe {source}", found, "a trained network is called NAME-SEED: rename one")
-    for index, each in enumerate(recipe.claims):
-        if each.at_most is None and each.at_least is None:
-            found = f"line {_line(lines, ('claims', index))}: a claim without at_most and at_least"
-            do = "give one or both, in percentage points of penalty"
-            raise SettingError(f"the recipe {source}", found, do)
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[Place, str]]:

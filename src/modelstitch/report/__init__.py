@@ -8,6 +8,6 @@ from modelstitch.report.gallery import write_figures
 from modelstitch.report.gathered import findings_of
 from modelstitch.report.page import page, write_page
 from modelstitch.report.published import Reference
-from modelstitch.report.verdicts import Claim, Verdict, judge
+from modelstitch.report.verdicts import Verdict, judge
 
-__all__ = ["Claim", "Findings", "Reference", "Verdict", "findings_of", "judge", "page", "write_figures", "write_page"]
+__all__ = ["Findings", "Reference", "Verdict", "findings_of", "judge", "page", "write_figures", "write_page"]

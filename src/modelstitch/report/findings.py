@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from modelstitch.recipe import Claim
 from modelstitch.report.published import Reference
-from modelstitch.report.verdicts import Expected
 
 Network = tuple[str, str, Mapping[str, Any]]
 """Name, fingerprint of the weights, and the configuration that `train_network` stores; empty for a foreign network."""
@@ -42,5 +42,5 @@ class Findings:
     similarities: pd.DataFrame = field(default_factory=_nothing)
     networks: Sequence[Network] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    verdicts: Sequence[Expected] = ()
+    verdicts: Sequence[Claim] = ()
     references: Sequence[Reference] = ()

@@ -13,82 +13,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import pandas as pd
 
-from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.recipe import Claim
 
 Answer = Literal["holds", "fails", "cannot tell"]
-STATISTICS = ("each", "some", "mean")
 RULE = (
     "One stitching holds when its whole 95 % interval lies within the bounds and fails when the whole interval lies "
     "outside; otherwise it cannot tell, as when it failed and has no value. “Each” holds when all hold and fails when "
     "one fails; “some” holds when one holds and fails when all fail; “mean” judges the mean penalty between the means "
     "of the intervals' ends. The intervals are over test examples, not over seeds."
 )
-
-
-@runtime_checkable
-class Expected(Protocol):
-    """Anything with the attributes of a `Claim`, such as a recipe's own model."""
-
-    @property
-    def claim(self) -> str:
-        """The sentence."""
-
-    @property
-    def bottoms(self) -> str:
-        """Pattern on the bottom network's name."""
-
-    @property
-    def tops(self) -> str:
-        """Pattern on the top network's name."""
-
-    @property
-    def cuts(self) -> str:
-        """Pattern on the top's cut."""
-
-    @property
-    def control(self) -> str:
-        """Which records are meant."""
-
-    @property
-    def statistic(self) -> str:
-        """Each, some or mean."""
-
-    @property
-    def at_most(self) -> float | None:
-        """Upper bound."""
-
-    @property
-    def at_least(self) -> float | None:
-        """Lower bound."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """What is expected of the penalty of some stitchings.
-
-    Args:
-        claim: the sentence, for a reader.
-        bottoms: pattern on the bottom network's name, as in a shell; ``*`` is any.
-        tops: pattern on the top network's name.
-        cuts: pattern on the top's cut.
-        control: empty for the stitchings proper, else ``self`` or ``untrained``.
-        statistic: ``each``, ``some`` or ``mean``.
-        at_most: upper bound, percentage points; None for none.
-        at_least: lower bound, percentage points; None for none.
-    """
-
-    claim: str
-    bottoms: str = "*"
-    tops: str = "*"
-    cuts: str = "*"
-    control: str = ""
-    statistic: str = "each"
-    at_most: float | None = None
-    at_least: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,22 +58,19 @@ class Verdict:
     key: str
 
 
-def judge(claim: Expected, records: pd.DataFrame) -> Verdict:
+def judge(claim: Claim, records: pd.DataFrame) -> Verdict:
     """Hold a claim against the records.
 
     Args:
         claim: what is expected.
         records: as `Records.to_pandas` gives them.
 
-    Raises:
-        SettingError: the claim has no bound, or a statistic that does not exist.
-
     Example:
+        >>> from modelstitch.recipe import Claim
         >>> from modelstitch.records import Records
         >>> judge(Claim(claim="stitching is cheap", at_most=3.0), Records().to_pandas()).answer
         'cannot tell'
     """
-    _check(claim)
     meant = _meant(claim, records)
     ok = meant[meant["status"] == "ok"]
     failed = len(meant) - len(ok)
@@ -153,16 +87,7 @@ def judge(claim: Expected, records: pd.DataFrame) -> Verdict:
     return Verdict(claim.claim, _asked(claim), answer, why, *numbers, len(meant), n_test, str(shown["key"]))
 
 
-def _check(claim: Expected) -> None:
-    asked = f"a verdict on {claim.claim!r}"
-    if claim.at_most is None and claim.at_least is None:
-        raise SettingError(asked, "it has no bound", "give `at_most` or `at_least`, in percentage points of penalty")
-    if claim.statistic not in STATISTICS:
-        do = did_you_mean(claim.statistic, STATISTICS, f"use one of {', '.join(STATISTICS)}")
-        raise SettingError(asked, f"the statistic {claim.statistic!r}", do)
-
-
-def _meant(claim: Expected, records: pd.DataFrame) -> pd.DataFrame:
+def _meant(claim: Claim, records: pd.DataFrame) -> pd.DataFrame:
     patterns = {"bottom_network": claim.bottoms, "top_network": claim.tops, "top_cut": claim.cuts}
     meant = records["control"] == claim.control
     for column, pattern in patterns.items():
@@ -170,7 +95,7 @@ def _meant(claim: Expected, records: pd.DataFrame) -> pd.DataFrame:
     return records[meant]
 
 
-def _asked(claim: Expected) -> str:
+def _asked(claim: Claim) -> str:
     bounds = {"at least": claim.at_least, "at most": claim.at_most}
     told = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
     who = {"": "stitchings", "self": "self-stitchings", "untrained": "untrained bottoms"}.get(claim.control, "")
@@ -179,14 +104,14 @@ def _asked(claim: Expected) -> str:
     return f"{claim.statistic} {told} points: {who}{pair}{where}"
 
 
-def _margin(claim: Expected, frame: pd.DataFrame) -> pd.Series[float]:
+def _margin(claim: Claim, frame: pd.DataFrame) -> pd.Series[float]:
     """How far inside the bounds a penalty lies, percentage points; below zero it is outside."""
     upper = float("inf") if claim.at_most is None else claim.at_most
     lower = -float("inf") if claim.at_least is None else claim.at_least
     return pd.concat([upper - frame["penalty"], frame["penalty"] - lower], axis=1).min(axis=1)
 
 
-def _one(claim: Expected, low: float, high: float) -> Answer:
+def _one(claim: Claim, low: float, high: float) -> Answer:
     upper = float("inf") if claim.at_most is None else claim.at_most
     lower = -float("inf") if claim.at_least is None else claim.at_least
     if lower <= low and high <= upper:
@@ -194,7 +119,7 @@ def _one(claim: Expected, low: float, high: float) -> Answer:
     return "fails" if low > upper or high < lower else "cannot tell"
 
 
-def _mean(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
+def _mean(claim: Claim, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
     mean = ok[["penalty", "penalty_low", "penalty_high"]].mean()
     answer = _one(claim, mean["penalty_low"], mean["penalty_high"])
     mean = mean.astype(object)
@@ -202,7 +127,7 @@ def _mean(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Se
     return "cannot tell" if failed else answer, mean
 
 
-def _many(claim: Expected, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
+def _many(claim: Claim, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
     """The answer by logic of three values, and the record that decides it."""
     each = [_one(claim, low, high) for low, high in zip(ok["penalty_low"], ok["penalty_high"], strict=True)]
     each += ["cannot tell"] * failed

@@ -13,7 +13,7 @@ from modelstitch.matching import BatchNorm, Matching, TaskLoss
 from modelstitch.records import Record, Records, Store
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching import Setting, Stitching, check_classes, check_identity, prepare
-from modelstitch.sweep.groups import Job, run
+from modelstitch.sweep.groups import Shared, run
 
 
 def stitch_all(
@@ -68,14 +68,14 @@ def stitch_all(
     check_classes(list(zip(names, (a, b), strict=True)), measure_on)
     first = prepare(a, names[0], measure_on, device=device)
     second = prepare(b, names[1], measure_on, device=first.device)
-    job = Job(fit_on, measure_on, setting, "all" if every else "blocks", budget or Budget())
-    groups = job.directions(first, second, both=True)
+    shared = Shared(fit_on, measure_on, setting, "all" if every else "blocks", budget or Budget())
+    groups = shared.directions(first, second, both=True)
     if not any(group.pairs for group in groups):
         found = "no two cuts with the same positions and kind"
         raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", found, "compare networks that take the same input")
     if with_controls:
-        groups += [job.self_stitches(first), job.self_stitches(second)]
-        groups += [*job.untrained(first, second), *job.untrained(second, first)]
+        groups += [shared.self_stitches(first), shared.self_stitches(second)]
+        groups += [*shared.untrained(first, second), *shared.untrained(second, first)]
     return run(groups, store)
 
 
@@ -131,8 +131,8 @@ def stitch(
     setting.family.check(*pair)
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)
-    job = Job(fit_on, measure_on, setting, budget=budget or Budget())
-    return run([job.group(bottom, top, [pair])], store)[0]
+    shared = Shared(fit_on, measure_on, setting, budget=budget or Budget())
+    return run([shared.group(bottom, top, [pair])], store)[0]
 
 
 def _data(train: object, test: object) -> tuple[Samples, Samples]:

@@ -67,7 +67,8 @@ class Processes:
                     job, tried = waiting.pop(0)
                     connection, process = _start(job, shop, store.keys(), threads)
                     running[connection] = (job, tried, process)
-                for connection in [one for one in running if one in wait(list(running))]:
+                ready = wait(list(running))
+                for connection in [one for one in running if one in ready]:
                     job, tried, process = running.pop(connection)
                     found = _received(connection, process)
                     if found is None and tried == 1:

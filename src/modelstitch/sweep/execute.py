@@ -20,9 +20,12 @@ from modelstitch.recipe import parse_recipe
 from modelstitch.records import Records, Store
 from modelstitch.sweep.engines import Engine, Here
 from modelstitch.sweep.library import Library
+from modelstitch.sweep.material import Material
 from modelstitch.sweep.plan import CompareJob, Job, Plan, plan_of
 from modelstitch.sweep.shop import Failure, Found, Shop
-from modelstitch.sweep.work import Material
+
+Compared = tuple[str, str, str, str]
+"""Measure, weights of both networks, and data."""
 
 
 def run_recipe(
@@ -59,7 +62,8 @@ def run_recipe(
     usable = {name for name in plan.names if _usable(name, shop, store)}
     jobs: list[Job] = [*plan.pairs, *plan.comparisons]
     ready = [job for job in jobs if _can_begin(job, usable, store)]
-    _do(engine, [job for job in ready if not _is_compared(job, shop, store)], shop, store, "pairs of networks")
+    there = _compared(store)
+    _do(engine, [job for job in ready if not _is_compared(job, shop, there)], shop, store, "pairs of networks")
     return store.records()
 
 
@@ -128,14 +132,13 @@ def _can_begin(job: Job, usable: Set[str], store: Store) -> bool:
     return not missing
 
 
-def _is_compared(job: Job, shop: Shop, store: Store) -> bool:
+def _is_compared(job: Job, shop: Shop, there: Set[Compared]) -> bool:
     if not isinstance(job, CompareJob):
         return False
-    weights = (shop.weights(job.a), shop.weights(job.b))
-    test = shop.material.split.test
-    there = {
-        row["measure"]
-        for row in store.similarities()
-        if (row["weights_a"], row["weights_b"]) == weights and (row["data"]) == test.name
-    }
-    return there >= set(job.measures)
+    weights, data = (shop.weights(job.a), shop.weights(job.b)), shop.material.split.test.name
+    return all((measure, *weights, data) in there for measure in job.measures)
+
+
+def _compared(store: Store) -> set[Compared]:
+    rows = store.similarities()
+    return {(str(row["measure"]), str(row["weights_a"]), str(row["weights_b"]), str(row["data"])) for row in rows}

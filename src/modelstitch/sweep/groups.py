@@ -59,7 +59,7 @@ class _Statistics:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Shared:
     """What all stitchings of one call have in common.
 
     Args:
@@ -113,7 +113,7 @@ class Group:
     """The stitchings of one pair of networks one way: fitted and measured in one pass.
 
     Args:
-        job: what they have in common with others.
+        shared: what they have in common with others.
         bottom: the network that lends its bottoms.
         top: the network that lends its tops.
         pairs: the cuts of each.
@@ -122,7 +122,7 @@ class Group:
         tests: moments over the examples to measure on.
     """
 
-    job: Job
+    shared: Shared
     bottom: Prepared
     top: Prepared
     pairs: Sequence[Pair]
@@ -132,13 +132,13 @@ class Group:
 
     def key(self, pair: Pair) -> str:
         """What identifies the record of these cuts."""
-        job, stitching = self.job, self._stitching(pair)
-        return key_of(asked(stitching, self.bottom, self.top, job.train, job.test, job.setting, self.control))
+        shared, stitching = self.shared, self._stitching(pair)
+        return key_of(asked(stitching, self.bottom, self.top, shared.train, shared.test, shared.setting, self.control))
 
     def measure(self, pairs: Sequence[Pair]) -> list[Measured]:
         """Some of the pairs, fitted and measured."""
-        job = self.job
-        closed = job.setting.starts_in_closed_form
+        shared = self.shared
+        closed = shared.setting.starts_in_closed_form
         places = [
             Place(
                 self._stitching(pair),
@@ -147,8 +147,8 @@ class Group:
             )
             for pair in pairs
         ]
-        data = (job.train, job.test, job.setting)
-        return measure(places, self.bottom, self.top, *data, control=self.control, budget=job.budget)
+        data = (shared.train, shared.test, shared.setting)
+        return measure(places, self.bottom, self.top, *data, control=self.control, budget=shared.budget)
 
     def _stitching(self, pair: Pair) -> Stitching:
         return Stitching(self.bottom.name, pair[0].name, self.top.name, pair[1].name)

@@ -10,14 +10,13 @@ from typing import Any
 
 from torch import nn
 
-from modelstitch.data import SUPERCLASSES, LabelNoise, Samples, Split, half, subset
-from modelstitch.errors import SettingError
+from modelstitch.data import Samples, Split
 from modelstitch.networks import LoadedNetwork, build, load_network
 from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
+from modelstitch.sweep.material import Material
 from modelstitch.sweep.plan import Training
-from modelstitch.sweep.work import Material
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Library:
 
     def folder(self, training: Training, material: Material) -> Path:
         """Where the network of a training lies, or will lie: the same for whoever asks the same."""
-        return self._folder(training, split_for(training.asked, material))
+        return self._folder(training, material.learnt_by(training.asked))
 
     def _folder(self, training: Training, split: Split) -> Path:
         asked = training.asked
@@ -60,7 +59,7 @@ class Library:
         Raises:
             StitchError: it cannot be trained, or what lies in its folder is damaged.
         """
-        asked, split = training.asked, split_for(training.asked, material)
+        asked, split = training.asked, material.learnt_by(training.asked)
         folder = self._folder(training, split)
         train_network(
             asked.architecture,
@@ -98,30 +97,6 @@ def place_of(training: Training, folder: Path) -> Path:
     """The folder of the network as it is used: after the last epoch, or at a checkpoint."""
     at = training.asked.checkpoint
     return folder if at is None else checkpoint_folder(folder, at)
-
-
-def split_for(asked: TrainedNetwork, material: Material) -> Split:
-    """What a network learns and is tested on: all of the data set, or its part, with its own labels.
-
-    Raises:
-        SettingError: both a number of samples and a half, or super-classes of a data set that has none.
-    """
-    split, train = material.whole, material.whole.train
-    if asked.samples and asked.half is not None:
-        do = "leave one of them out"
-        raise SettingError(f"train {asked.architecture} on {asked.samples} samples of half {asked.half}", "both", do)
-    if asked.samples:
-        train = subset(train, asked.samples)
-    if asked.half is not None:
-        train = half(train, asked.half)
-    split = Split(train, split.test)
-    if asked.labels.superclasses:
-        name = material.data.name
-        if name not in SUPERCLASSES:
-            known = ", ".join(SUPERCLASSES)
-            raise SettingError(f"super-classes of {name}", f"such of {known} only", "choose one of these data sets")
-        split = SUPERCLASSES[name](split)
-    return LabelNoise(asked.labels.noise)(split) if asked.labels.noise else split
 
 
 def schedule_for(asked: TrainedNetwork, train: Samples) -> Schedule:

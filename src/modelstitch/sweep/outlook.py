@@ -21,7 +21,7 @@ from modelstitch.matching import TaskLoss
 from modelstitch.records import open_records
 from modelstitch.sweep.execute import shop_of, trainings
 from modelstitch.sweep.groups import Cuts, pairs_at
-from modelstitch.sweep.library import built_for, schedule_for, split_for
+from modelstitch.sweep.library import built_for, schedule_for
 from modelstitch.sweep.plan import PairJob, Training
 from modelstitch.sweep.settings import settings_of
 from modelstitch.sweep.shop import Shop
@@ -139,7 +139,7 @@ def _step(network: nn.Module, inputs: torch.Tensor) -> float:
 
 
 def _training_seconds(job: Training, shop: Shop, pace: _Pace) -> float:
-    train = split_for(job.asked, shop.material).train
+    train = shop.material.learnt_by(job.asked).train
     return schedule_for(job.asked, train).epochs * len(train) * pace.seconds
 
 

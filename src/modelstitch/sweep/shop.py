@@ -11,9 +11,10 @@ from modelstitch.errors import NotWritable, StitchError
 from modelstitch.networks import LoadedNetwork, load_network, weights_fingerprint
 from modelstitch.stitching import Measured
 from modelstitch.sweep.groups import Keeper
-from modelstitch.sweep.library import Library, split_for
+from modelstitch.sweep.library import Library
+from modelstitch.sweep.material import Material
 from modelstitch.sweep.plan import Job, PairJob, Plan, Training
-from modelstitch.sweep.work import Material, compare_pair, stitch_pair
+from modelstitch.sweep.work import compare_pair, stitch_pair
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Shop:
         """The train examples that a network was trained on; those of the recipe for one that was not trained by it."""
         if name in self.plan.loads:
             return self.material.split.train
-        return split_for(self.plan.training(name).asked, self.material).train
+        return self.material.learnt_by(self.plan.training(name).asked).train
 
     def do(self, job: Job, keeper: Keeper) -> Found:
         """Do one job; an error of the job is a failure, an error of the keeper ends the run.

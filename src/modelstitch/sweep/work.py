@@ -6,53 +6,20 @@ Nothing here writes to a run's store: what was found goes to the keeper that is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 from torch import nn
 
-from modelstitch.budget import Budget
 from modelstitch.comparison import Comparison, compare_all
-from modelstitch.data import Samples, Split, check_disjoint, check_samples, load
+from modelstitch.data import Samples
 from modelstitch.errors import ShapeMismatch
-from modelstitch.recipe import Data, Stitchings
+from modelstitch.recipe import Stitchings
 from modelstitch.records import Record
 from modelstitch.stitching import Measured, Prepared, check_classes, prepare
-from modelstitch.sweep.groups import Group, Keeper, run
-from modelstitch.sweep.groups import Job as Shared
+from modelstitch.sweep.groups import Group, Keeper, Shared, run
+from modelstitch.sweep.material import Material
 from modelstitch.sweep.plan import CompareJob, PairJob
 from modelstitch.sweep.settings import family_of, settings_of
-
-
-@dataclass(frozen=True)
-class Material:
-    """What every job of a run needs beside its networks.
-
-    Attributes:
-        data: which examples.
-        device: where to compute; by default the CPU.
-        budget: room for activations.
-    """
-
-    data: Data
-    device: str | None = None
-    budget: Budget = Budget()  # noqa: RUF009 - a frozen dataclass
-
-    @cached_property
-    def whole(self) -> Split:
-        """All examples of the data set, to train networks on."""
-        return load(self.data.name, folder=self.data.folder)
-
-    @cached_property
-    def split(self) -> Split:
-        """The examples that stitches are fitted and measured on."""
-        train, test = self.whole.train, self.whole.test
-        split = Split(
-            train.first(self.data.train) if self.data.train else train,
-            test.first(self.data.test) if self.data.test else test,
-        )
-        check_disjoint(check_samples(split.train), check_samples(split.test))
-        return split
 
 
 class Collected:
@@ -114,7 +81,7 @@ def _groups(
         if "untrained" in asked.controls:
             plain += base.untrained(below, above) + (base.untrained(above, below) if both else [])
         # Groups of one family and seed share their moments, whatever the matching and the batch-norm mode.
-        found += [replace(group, job=replace(base, setting=setting)) for setting in settings for group in plain]
+        found += [replace(group, shared=replace(base, setting=setting)) for setting in settings for group in plain]
         if "self" in asked.controls and first.family == family_of(asked.families[0]):
             found += [base.self_stitches(one) for one in (below, above)]
     return found
