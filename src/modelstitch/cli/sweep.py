@@ -20,6 +20,7 @@ _RAY = "Run jobs as tasks of Ray: 'local', or a cluster's address (extra: ray)."
 
 def sweep(
     recipe: Annotated[Path, typer.Argument(help="A YAML file; `modelstitch schema` tells what it may hold.")],
+    size: Annotated[str | None, typer.Option(help="One of the recipe's own sizes.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's store; runs/NAME.sqlite by default. Resumes.")] = None,
     networks: Annotated[Path, typer.Option(help="Trained networks, shared by all recipes.")] = Path("runs/networks"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it may cost.")] = False,
@@ -33,7 +34,7 @@ def sweep(
     """Carry out a recipe: train what is missing, stitch every pair, and keep each record as soon as it is there."""
     from modelstitch.recipe import read_recipe
 
-    asked, text = read_recipe(recipe)
+    asked, text = read_recipe(recipe, size)
     path = out or Path("runs") / f"{asked.name}.sqlite"
     inputs.use_threads(threads)
     common: dict[str, Any] = {
