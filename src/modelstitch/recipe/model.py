@@ -158,7 +158,7 @@ class TaskMatching(_Part):
 
     name: Literal["task"]
     epochs: PositiveInt | None = None
-    learning_rate: Rate = 1e-3
+    learning_rate: Rate = 3e-3
     batch_size: Annotated[int, Field(ge=2)] = 128
     start: Literal["least_squares", "identity", "random"] = "least_squares"
     patience: PositiveInt | None = None

@@ -18,6 +18,7 @@ class PlainLoader(yaml.SafeLoader):
     """YAML without anchors: a few bytes of them can stand for gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """A node that carries no anchor."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(problem="anchors and aliases are not read", problem_mark=event.start_mark)
@@ -31,7 +32,17 @@ def at_size(text: str, size: str) -> str:
     return header + yaml.serialize(merged, width=_WIDTH, allow_unicode=True)
 
 
-def laid_over(root: yaml.Node | None, size: str, source: str) -> yaml.Node:
+def with_data(text: str, name: str | None, folder: str | None) -> str:
+    """A recipe's text with other data, called NAME-DATA where the data set is another."""
+    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    content = {key: value for key, value in (("name", name), ("folder", folder)) if value is not None}
+    other = yaml.compose(yaml.safe_dump({"data": content}), Loader=PlainLoader)
+    merged = _merged(yaml.compose(text, Loader=PlainLoader), other)
+    named = merged if name is None else _called(merged, name)
+    return header + yaml.serialize(named, width=_WIDTH, allow_unicode=True)
+
+
+def laid_over(root: yaml.Node | None, size: str, source: str) -> Any:
     """A recipe with one of its sizes laid over it, called NAME-SIZE.
 
     Args:
@@ -49,12 +60,17 @@ def laid_over(root: yaml.Node | None, size: str, source: str) -> yaml.Node:
         raise SettingError(f"the recipe {source} at size {size!r}", f"sizes: {', '.join(known) or 'none'}", do)
     assert isinstance(root, yaml.MappingNode)
     plain = yaml.MappingNode(root.tag, [pair for pair in root.value if pair[0].value != "sizes"], root.start_mark)
-    merged = _merged(plain, _get(sizes, size))
-    name = _get(merged, "name")
-    if isinstance(name, yaml.ScalarNode):
-        sized = yaml.ScalarNode(name.tag, f"{name.value}-{size}", name.start_mark)
-        merged.value = [(key, sized if key.value == "name" else inner) for key, inner in merged.value]
-    return merged
+    return _called(_merged(plain, _get(sizes, size)), size)
+
+
+def _called(recipe: Any, more: str) -> Any:
+    """The recipe under its name and one word more."""
+    name = _get(recipe, "name")
+    if not (isinstance(recipe, yaml.MappingNode) and isinstance(name, yaml.ScalarNode)):
+        return recipe
+    longer = yaml.ScalarNode(name.tag, f"{name.value}-{more}", name.start_mark)
+    pairs = [(key, longer if key.value == "name" else inner) for key, inner in recipe.value]
+    return yaml.MappingNode(recipe.tag, pairs, recipe.start_mark)
 
 
 def _get(node: yaml.Node | None, key: str) -> Any:
@@ -62,12 +78,13 @@ def _get(node: yaml.Node | None, key: str) -> Any:
     return next((inner for name, inner in pairs if name.value == key), None)
 
 
-def _merged(below: yaml.Node, above: Any) -> yaml.Node:
+def _merged(below: Any, above: Any) -> Any:
     """Mappings join key by key; everything else is replaced whole."""
     if not (isinstance(below, yaml.MappingNode) and isinstance(above, yaml.MappingNode)):
-        return above if isinstance(above, yaml.Node) else below
+        return below if above is None else above
     changed = {key.value: (key, inner) for key, inner in above.value}
-    kept = [
-        (key, _merged(inner, changed.pop(key.value)[1]) if key.value in changed else inner) for key, inner in below.value
-    ]
+    kept = []
+    for key, inner in below.value:
+        laid = changed.pop(key.value, None)
+        kept.append((key, inner if laid is None else _merged(inner, laid[1])))
     return yaml.MappingNode(below.tag, [*kept, *changed.values()], below.start_mark)

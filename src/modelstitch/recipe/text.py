@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from modelstitch.errors import BadFile, SettingError, did_you_mean
 from modelstitch.recipe.advice import Place, known_at
 from modelstitch.recipe.model import LoadedNetwork, Recipe
+from modelstitch.recipe.published import Reference, curve_of
 from modelstitch.recipe.sizes import PlainLoader, at_size, laid_over
 
 Lines = dict[Place, int]
@@ -201,6 +202,12 @@ def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
     if twice:
         found = f"line {_line(lines, ('networks',))}: two networks are called {twice!r}"
         raise SettingError(f"the recipe {source}", found, "a trained network is called NAME-SEED: rename one")
+    for entry, curve in enumerate(recipe.reference):
+        try:
+            curve_of(Reference("", curve.figure, curve.curve))
+        except SettingError as error:
+            line = _line(lines, ("reference", entry))
+            raise SettingError(f"the recipe {source}", f"line {line}: {error.found}", error.do) from None
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[Place, str]]:
