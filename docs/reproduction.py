@@ -263,6 +263,7 @@ def table() -> str:
 
 
 def looked_at(part: Callable[[], Found]) -> Found:
+    """What a part gives, or that its records are not there."""
     try:
         return part()
     except NotRun as missing:

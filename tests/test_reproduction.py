@@ -1,4 +1,4 @@
-"""The verdicts of docs/reproduction.md: made from records, one-sided where they should be, and never without numbers."""
+"""The verdicts of docs/reproduction.md: made from records, one-sided where they should be, never without numbers."""
 
 import sys
 from pathlib import Path
