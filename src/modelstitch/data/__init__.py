@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from modelstitch.data.cifar import cifar10, find_cifar10
+from modelstitch.data.cifar import cifar10, cifar100, find_cifar
 from modelstitch.data.digits import digits
 from modelstitch.data.distortion import distort
 from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
@@ -20,6 +21,7 @@ DATA_SETS: dict[str, Callable[[str | Path | None], Split]] = {
     "digits": lambda folder: digits(),
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar10,
+    "cifar100": cifar100,
 }
 
 
@@ -50,7 +52,11 @@ def find(name: str) -> Path | None:
     Raises:
         BadFile: its files are corrupt or incomplete.
     """
-    finders = {"fashion_mnist": find_fashion_mnist, "cifar10": find_cifar10}
+    finders: dict[str, Callable[[], Path | None]] = {
+        "fashion_mnist": find_fashion_mnist,
+        "cifar10": partial(find_cifar, 10),
+        "cifar100": partial(find_cifar, 100),
+    }
     return finders[name]() if name in finders else Path(__file__).parent
 
 
@@ -66,6 +72,7 @@ __all__ = [
     "check_disjoint",
     "check_samples",
     "cifar10",
+    "cifar100",
     "digits",
     "distort",
     "epoch_order",
