@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from modelstitch.data import image_cache, image_folder, load
+from modelstitch.data import image_folder, load
 from modelstitch.data.image_folder import MEAN, STD, decode
-from modelstitch.errors import BadFile, DataError, NotWritable, SettingError
+from modelstitch.errors import BadFile, DataError, SettingError
 from modelstitch.seeding import numpy_generator, seed_of
 
 SIZE = 14

@@ -141,7 +141,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
     do = "remove the file, and it is made again"
     try:
         # Not "c", copy on write: Linux counts such a mapping as memory, and refuses one larger than it.
-        array = np.load(path, mmap_mode="r")
+        array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise BadFile(f"decoded images in {path}", str(error), do) from error
     if array.dtype != np.uint8 or array.shape != shape:

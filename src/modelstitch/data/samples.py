@@ -26,7 +26,7 @@ from modelstitch.errors import DataError
 from modelstitch.tensors import Labels, fingerprint
 
 # Bytes of inputs, as a network sees them, that are hashed at a time.
-_HASHED = 1 << 24
+_HASHED = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
