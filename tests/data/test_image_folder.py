@@ -10,22 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from images import CLASSES, picture, write_tree
 from modelstitch.data import image_folder, load
 from modelstitch.data.image_folder import MEAN, STD, decode
 from modelstitch.errors import BadFile, DataError, SettingError
-from modelstitch.seeding import numpy_generator, seed_of
+from modelstitch.seeding import seed_of
 
 SIZE = 14
-CLASSES = ["Zebra", "ant", "bee"]
-SHAPES = [(20, 31), (40, 23), (16, 16)]
-"""Width and height: upright, lying and square."""
-
-
-def picture(*keys, shape=(20, 31), mode="RGB"):
-    """Smooth, so that a JPEG looks like its source, and another picture for other keys."""
-    few = numpy_generator("picture", *keys).integers(0, 256, (4, 4, 4), dtype=np.uint8)
-    whole = Image.fromarray(few, "RGBA") if mode in ("RGBA", "LA", "PA") else Image.fromarray(few[..., :3])
-    return whole.resize(shape, Image.Resampling.BICUBIC).convert(mode)
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +28,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tree(tmp_path):
-    root = tmp_path / "tree"
-    for half, n in (("train", 4), ("val", 2)):
-        for name in CLASSES:
-            (root / half / name).mkdir(parents=True)
-            for i in range(n):
-                path = root / half / name / f"{name}_{i}{['.jpg', '.JPEG', '.png', '.Jpg'][i]}"
-                picture(half, name, i, shape=SHAPES[i % 3]).save(path)
-    return root
+    return write_tree(tmp_path / "tree")
 
 
 @pytest.fixture
@@ -93,7 +77,7 @@ def test_pixels_are_those_of_pillow_and_labels_those_of_the_sorted_classes(tree)
 
 
 def test_the_order_is_a_shuffle_and_not_class_by_class(tree):
-    assert image_folder(tree, size=SIZE).train.labels.tolist() not in ([*[0] * 4, *[1] * 4, *[2] * 4],)
+    assert image_folder(tree, size=SIZE).train.labels.tolist() != [0] * 4 + [1] * 4 + [2] * 4
     assert len(set(image_folder(tree, size=SIZE).train.first(6).labels.tolist())) == 3
 
 
