@@ -153,6 +153,12 @@ def test_a_folder_without_halves_is_refused(tmp_path):
         image_folder(tmp_path)
 
 
+def test_a_link_that_leads_nowhere_is_named(tree):
+    (tree / "train" / "ant" / "gone.jpg").symlink_to(tree / "nowhere")
+    with pytest.raises(DataError, match=r"found: .*gone\.jpg: No such file"):
+        image_folder(tree, size=SIZE)
+
+
 def test_an_empty_class_is_named(tree):
     (tree / "val" / "cow").mkdir()
     (tree / "val" / "cow" / "readme.txt").write_text("soon")

@@ -65,7 +65,11 @@ def image_folder(folder: str | Path | None = None, *, size: int = SIZE) -> Split
         found = f"no folders train and val (or test) in {root}" if root else "no folder named"
         do = "name the folder that holds train/CLASS/*.jpg and val/CLASS/*.jpg"
         raise DataError("read a folder of images", found, do)
-    halves = [_Half.listed(root / "train"), _Half.listed(_test_half(root))]
+    try:
+        halves = [_Half.listed(root / "train"), _Half.listed(_test_half(root))]
+    except OSError as error:
+        found = f"{error.filename}: {error.strerror}"
+        raise DataError(f"read the images in {root}", found, "mend or remove what stands there") from error
     _check_classes(*halves)
     name = f"image_folder-{len(halves[0].files)}+{len(halves[1].files)}"
     train, test = (half.samples(name, size) for half in halves)
