@@ -9,8 +9,10 @@ import typer
 
 from modelstitch.cli import inputs, show
 from modelstitch.cli.options import DataFolder, Device, Json, Limit, Seed, Threads
+from modelstitch.cli.processes import shared
 
 
+@shared
 def train(
     architecture: Annotated[str, typer.Argument(help="mlp, myrtle or resnet18.")],
     data: Annotated[str, typer.Option(help="digits, fashion_mnist or cifar10.")],

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from modelstitch.data import Samples, Split
 from modelstitch.errors import SettingError
 from modelstitch.networks import Config, build, load_folder, save_network
 from modelstitch.networks.folder import CONFIG
+from modelstitch.parallel import ranks
 from modelstitch.pretraining.supervised import Schedule, error_percent, train_supervised
 
 SCHEDULES = {
@@ -30,7 +32,7 @@ def train_network(
     seed: int,
     folder: str | Path,
     schedule: Schedule | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     **options: Any,
 ) -> Config:
     """Build, train, test and save a network; or, where the folder already holds exactly that, only read it.
@@ -41,7 +43,7 @@ def train_network(
         seed: keys the initial weights, the order and the augmentation.
         folder: the network folder to write.
         schedule: how long and how fast; by default the data set's own.
-        device: where to compute; it is no part of what is asked.
+        device: where to compute; it is no part of what is asked. By default this process's own, else the CPU.
         options: the architecture's own; input size and classes are taken from the data.
 
     Returns:
@@ -55,12 +57,19 @@ def train_network(
     schedule = schedule or _default_schedule(split.train)
     options = {**_data_options(architecture, split.train), **options}
     asked = _asked(architecture, options, split, seed, schedule)
-    if (Path(folder) / CONFIG).exists():
-        return _stored(folder, asked)
+    if held := ranks().from_first(lambda: _stored(folder, asked) if (Path(folder) / CONFIG).exists() else None):
+        return held
     network = build(architecture, seed=seed, **options)
     curve = train_supervised(network, split.train, schedule=schedule, seed=seed, device=device)
-    found = {"test_error": error_percent(network, split.test, device=device), "versions": _versions()}
-    save_network(network, {**asked, "training": {**asked["training"], "curve": curve}, **found}, folder)
+    place = device or ranks().device or "cpu"
+    found = {"test_error": error_percent(network, split.test, device=place), "versions": _versions()}
+    config = {**asked, "training": {**asked["training"], "curve": curve}, **found}
+    return ranks().from_first(lambda: _saved(network, config, folder))
+
+
+def _saved(network: nn.Module, config: Config, folder: str | Path) -> Config:
+    """The configuration as the folder gives it back."""
+    save_network(network, config, folder)
     return load_folder(folder)[1]
 
 

@@ -18,6 +18,8 @@ from modelstitch.data import Samples
 from modelstitch.data.samples import check_samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.memory import kept_memory
+from modelstitch.parallel import ranks
+from modelstitch.parallel.norm import whole_batches
 from modelstitch.progress import track
 from modelstitch.seeding import generator
 
@@ -55,16 +57,19 @@ class Schedule:
 
 
 def train_supervised(
-    network: nn.Module, samples: Samples, *, schedule: Schedule, seed: int, device: str | torch.device = "cpu"
+    network: nn.Module, samples: Samples, *, schedule: Schedule, seed: int, device: str | torch.device | None = None
 ) -> Curve:
     """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
+
+    Over several processes each takes its part of every batch, batch norms see the whole of it, and all end with the
+    same weights, begun from the first process's.
 
     Args:
         network: gives logits ``(n, classes)``.
         samples: what to learn, augmented as they say.
         schedule: how long and how fast.
         seed: keys the order of the examples and their augmentation.
-        device: where to compute.
+        device: where to compute; by default this process's own where there are several, else the CPU.
 
     Returns:
         One row per epoch, measured on the augmented examples while they are learnt.
@@ -75,7 +80,8 @@ def train_supervised(
     """
     check_samples(samples)
     home = next(network.parameters()).device
-    network.to(device).train()
+    network.to(device or ranks().device or "cpu").train()
+    ranks().copy_from_first(network.state_dict().values())
     # The plain memory layout is kept on purpose. With channels last, the backward pass of a strided 1 x 1 convolution
     # of 2 to 6 channels writes outside its buffers on the CPU (seen with torch 2.13.0: crashes, heap corruption).
     optimiser = torch.optim.SGD(
@@ -91,7 +97,7 @@ def train_supervised(
         label = f"{samples.name} epoch {epoch}/{schedule.epochs}"
         batches = _batches(samples, schedule.batch_size, seed, epoch)
         tracked = track(batches, label, steps_per_epoch(len(samples), schedule.batch_size))
-        with kept_memory():
+        with kept_memory(), whole_batches(network, ranks()):
             curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
     network.to(home).eval()
     return curve
@@ -124,20 +130,34 @@ def _epoch(
     device = next(network.parameters()).device
     total, wrong, seen = 0.0, 0, 0
     for inputs, targets in batches:
-        inputs, targets = inputs.to(device), targets.to(device)
+        whole = len(targets)
+        inputs, targets = ranks().part(inputs).to(device), ranks().part(targets).to(device)
         logits = network(inputs)
-        loss = cross_entropy(logits, targets)
-        value = float(loss.detach())
+        # Parts are uneven, so that their means say nothing of the whole: one of several processes sums over its part.
+        loss = cross_entropy(logits, targets, reduction="sum" if ranks().several else "mean")
+        value = _mean_over_processes(loss, whole)
         if not math.isfinite(value):
             raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        ranks().average_gradients(network.parameters(), len(targets))
         optimiser.step()
         drops.step()
-        total += value * len(targets)
+        total += value * whole
         wrong += int((logits.detach().argmax(1) != targets).sum())
-        seen += len(targets)
-    return {"loss": total / seen, "error": 100 * wrong / seen}
+        seen += whole
+    everywhere = torch.tensor(wrong)
+    ranks().sum([everywhere])
+    return {"loss": total / seen, "error": 100 * int(everywhere) / seen}
+
+
+def _mean_over_processes(loss: Tensor, examples: int) -> float:
+    """The mean loss of a batch, the same on every process, so that all of them see one that is not finite."""
+    if not ranks().several:
+        return float(loss.detach())
+    total = loss.detach().double()
+    ranks().sum([total])
+    return float(total) / examples
 
 
 @torch.no_grad()

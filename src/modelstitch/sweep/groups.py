@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from modelstitch import controls
 from modelstitch.budget import Budget
@@ -14,6 +14,7 @@ from modelstitch.matching import moments_or_failures
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.pairs import Pair, matching_cuts
+from modelstitch.parallel import ranks
 from modelstitch.progress import track
 from modelstitch.records import Record, RecordFile, Records
 from modelstitch.stitches import Identity
@@ -149,14 +150,17 @@ def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
         All records, those found in the store among them.
     """
     records = []
+    # The keys hash weights, data and settings: all that could set two processes to different work.
+    ranks().check_same("a sweep", [group.key(pair) for group in groups for pair in group.pairs])
     for group in track(groups, "pairs of networks", len(groups)):
         # Looked up anew each time: another process may be filling the same store from the other end.
-        found = _stored(store, [group.key(pair) for pair in group.pairs])
+        keys = [group.key(pair) for pair in group.pairs]
+        found = ranks().from_first(partial(_stored, store, keys))
         missing = [pair for pair in group.pairs if group.key(pair) not in found]
         with kept_memory():
             made = group.measure(missing) if missing else []
         for record in made:
-            if store:
+            if store and ranks().first:
                 store.append(record)
             found[record.key] = record
         records += [found[group.key(pair)] for pair in group.pairs]
