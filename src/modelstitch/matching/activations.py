@@ -92,9 +92,8 @@ class Activations:
     def _run(self, cuts: tuple[Cut, ...], index: Tensor) -> list[Tensor]:
         if cuts not in self._runs:
             self._runs[cuts] = self._capture.bottoms(cuts)
-        # A short batch is filled up by going through it again, as often as it takes; one without examples by the first.
-        some = index if len(index) else torch.zeros(1, dtype=torch.long)
-        full = some[torch.arange(max(self._full, len(some))) % len(some)]
+        # A short batch is filled up by going through it again, as often as it takes.
+        full = index[torch.arange(max(self._full, len(index))) % len(index)]
         inputs = self._samples.normalised(self._samples.inputs[full]).to(self._device)
         with autocast(self._precision, self._device):
             found = self._runs[cuts](inputs)

@@ -22,7 +22,7 @@ from modelstitch.data import Samples
 from modelstitch.errors import ClassMismatch, NumericalFailure
 from modelstitch.matching.activations import Activations, OwnStatistics, autocast
 from modelstitch.matching.how import TaskLoss, steps
-from modelstitch.parallel import ranks
+from modelstitch.parallel import among, ranks
 from modelstitch.progress import track
 from modelstitch.seeding import generator
 from modelstitch.stitched import Stitched
@@ -102,8 +102,10 @@ def descend(
             _set_modes(live, batch_statistics)
             order = fit_on[shuffled(len(fit_on), how.batch_size, seed, epoch)]
             batches = source.batches([run.stitched.bottom for run in live], order)
-            for below, labels in track(batches, f"{label}, epoch {epoch + 1}/{epochs}", per_epoch):
-                _step(live, below, labels, train.classes, how)
+            tracked = track(batches, f"{label}, epoch {epoch + 1}/{epochs}", per_epoch)
+            for whole, (below, labels) in zip(torch.split(order, how.batch_size), tracked, strict=True):
+                with among(ranks().sharing(len(whole))):
+                    _step(live, below, labels, train.classes, how)
                 optimiser.step()
                 optimiser.zero_grad()
                 cosine.step()
@@ -165,9 +167,10 @@ def _step(runs: Sequence[_Run], below: Sequence[Tensor], labels: Tensor, classes
     for run, activation in zip(runs, below, strict=True):
         loss = _loss(run, activation, labels, classes, how)
         loss.backward()  # type: ignore[no-untyped-call]
-        # Kept on the device: asking for the number would wait for it at every step.
-        run.total = run.total + loss.detach().double() * _weight(labels)
-        run.seen += len(labels)
+        if ranks().counts:
+            # Kept on the device: asking for the number would wait for it at every step.
+            run.total = run.total + loss.detach().double() * _weight(labels)
+            run.seen += len(labels)
     parameters = (parameter for run in runs for parameter in run.stitched.stitch.parameters())
     ranks().average_gradients(parameters, len(labels))
 
@@ -211,9 +214,12 @@ def _stop_early(
     for run in runs:
         run.stitched.eval()
     losses = torch.zeros(len(runs), dtype=torch.float64)
-    for below, labels in source.batches([run.stitched.bottom for run in runs], held_out):
-        for index, (run, activation) in enumerate(zip(runs, below, strict=True)):
-            losses[index] += float(_loss(run, activation, labels, classes, how)) * _weight(labels) / len(held_out)
+    batches = source.batches([run.stitched.bottom for run in runs], held_out)
+    for whole, (below, labels) in zip(torch.split(held_out, how.batch_size), batches, strict=True):
+        with among(ranks().sharing(len(whole))):
+            for index, (run, activation) in enumerate(zip(runs, below, strict=True)):
+                loss = float(_loss(run, activation, labels, classes, how))
+                losses[index] += loss * _weight(labels) * ranks().counts / len(held_out)
     ranks().sum([losses])
     for run, held_out_loss in zip(runs, losses.tolist(), strict=True):
         if run.best is None or held_out_loss < run.best.loss:
@@ -237,4 +243,5 @@ def reestimate(stitched: Stitched, train: Samples, seed: int, device: str, batch
     with torch.no_grad():
         order = shuffled(len(train), batch_size, seed, 0)
         for inputs, _ in track(train.batches(batch_size, order), label, steps(len(train), batch_size)):
-            stitched(ranks().part(inputs).to(device))
+            with among(ranks().sharing(len(inputs))):
+                stitched(ranks().part(inputs).to(device))

@@ -113,13 +113,15 @@ def _inside(fabric: Any, function: Callable[..., Any], arguments: tuple[Any, ...
     from torch import distributed
 
     group = distributed.new_group(backend="gloo")
+    # A group of its own, since a wait may only be short in all that a group does.
+    failing = distributed.new_group(backend="gloo", timeout=_PATIENCE)
     here = Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), group)
     try:
         with among(here), _silence(here):
             result = function(*arguments)
     except StitchError as error:
         try:
-            distributed.monitored_barrier(group, timeout=_PATIENCE)
+            distributed.barrier(failing)
         except RuntimeError:
             # The others have not met it and wait for this process: its end is what stops them.
             raise error from None

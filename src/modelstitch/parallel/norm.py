@@ -2,7 +2,7 @@
 
 The statistics of parts are others than those of the batch, and a network trained on them is another network. Here the
 sums are exchanged, forward and backward, so that several processes train what one would. torch's ``SyncBatchNorm`` does
-this on GPUs alone; this one runs wherever processes can add tensors, and also takes a part without examples.
+this on GPUs alone; this one runs wherever processes can add tensors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from modelstitch.errors import SettingError
-from modelstitch.parallel.ranks import Ranks
+from modelstitch.parallel.ranks import ranks
 
 _KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -54,7 +54,7 @@ def whole_batch_norm(
     """``torch.nn.functional.batch_norm`` in training, over the examples of all processes.
 
     Args:
-        x: this process's part, channels on axis 1; it may be empty.
+        x: this process's part, channels on axis 1.
         mean: running mean, updated in place.
         var: running variance, updated in place.
         weight: of the channels.
@@ -85,21 +85,21 @@ def whole_batch_norm(
 
 
 @contextmanager
-def whole_batches(network: nn.Module, here: Ranks) -> Iterator[None]:
+def whole_batches(network: nn.Module) -> Iterator[None]:
     """Within it, the network's batch norms in train mode see the batch of all processes; alone, nothing changes.
 
     Raises:
         SettingError: a batch norm of a kind whose sums are not known.
     """
     norms = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
-    if not here.several or not norms:
+    if not ranks().several or not norms:
         yield
         return
     for norm in norms:
         if type(norm) not in _KNOWN:
             found = f"a {type(norm).__name__}, which would see its part of each batch alone"
             do = "train it by one process, or use torch's own batch norms"
-            raise SettingError(f"train a network over {here.count} processes", found, do)
+            raise SettingError(f"train a network over {ranks().count} processes", found, do)
     for norm in norms:
         # On the instance, where it hides the class's own until the block ends; the module stays the user's.
         norm.__dict__["forward"] = partial(_forward, norm)
@@ -111,7 +111,7 @@ def whole_batches(network: nn.Module, here: Ranks) -> Iterator[None]:
 
 
 def _forward(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    if not norm.training:
+    if not (norm.training and ranks().several):
         own: Tensor = type(norm).forward(norm, x)
         return own
     norm._check_input_dim(x)  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelstitch.errors import SettingError, StitchError
@@ -47,15 +47,35 @@ class Ranks:
         """Whether there are others."""
         return self.count > 1
 
+    @property
+    def counts(self) -> bool:
+        """Whether what this process sums over its examples is no other's: see `sharing`."""
+        return self.several or self.first
+
+    def sharing(self, rows: int) -> Ranks:
+        """Those that share a batch of so many rows: this process by itself where there are fewer rows than processes.
+
+        No process may be left without a row: torch's convolutions crash on a batch of none (seen with 2.13.0, on the
+        CPU: a floating point exception in the backward pass). Each then does the same with the whole batch, and the
+        first alone counts it.
+
+        Example:
+            >>> Ranks(1, 3).sharing(3).count, Ranks(1, 3).sharing(2).count, Ranks(1, 3).sharing(2).counts
+            (3, 1, False)
+        """
+        return self if rows >= self.count else replace(self, count=1)
+
     def part(self, batch: Tensor) -> Tensor:
-        """This process's rows of a batch: the parts follow each other and differ by one row at most; some may be empty.
+        """This process's rows of a batch: the parts follow each other and differ by one row at most.
+
+        A batch that is too small to be shared is everyone's: see `sharing`.
 
         Example:
             >>> import torch
             >>> [Ranks(rank, 3).part(torch.arange(4)).tolist() for rank in range(3)]
             [[0, 1], [2], [3]]
         """
-        return batch.tensor_split(self.count)[self.rank] if self.several else batch
+        return batch.tensor_split(self.count)[self.rank] if self.sharing(len(batch)).several else batch
 
     def turns(self, items: Iterable[T]) -> Iterator[T]:
         """Every so-manieth item: whole batches in turn, for what does not depend on how the batches are cut.
@@ -88,7 +108,7 @@ class Ranks:
 
         Args:
             parameters: those of one graph, the same on every process.
-            examples: in this process's part, 0 too.
+            examples: in this process's part.
         """
         if not self.several:
             return

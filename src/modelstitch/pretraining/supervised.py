@@ -18,7 +18,7 @@ from modelstitch.data import Samples
 from modelstitch.data.samples import check_samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.memory import kept_memory
-from modelstitch.parallel import ranks
+from modelstitch.parallel import among, ranks
 from modelstitch.parallel.norm import whole_batches
 from modelstitch.progress import track
 from modelstitch.seeding import generator
@@ -97,7 +97,7 @@ def train_supervised(
         label = f"{samples.name} epoch {epoch}/{schedule.epochs}"
         batches = _batches(samples, schedule.batch_size, seed, epoch)
         tracked = track(batches, label, steps_per_epoch(len(samples), schedule.batch_size))
-        with kept_memory(), whole_batches(network, ranks()):
+        with kept_memory(), whole_batches(network):
             curve.append({"epoch": epoch, **_epoch(network, tracked, optimiser, drops)})
     network.to(home).eval()
     return curve
@@ -132,32 +132,35 @@ def _epoch(
     for inputs, targets in batches:
         whole = len(targets)
         inputs, targets = ranks().part(inputs).to(device), ranks().part(targets).to(device)
-        logits = network(inputs)
-        # Parts are uneven, so that their means say nothing of the whole: one of several processes sums over its part.
-        loss = cross_entropy(logits, targets, reduction="sum" if ranks().several else "mean")
-        value = _mean_over_processes(loss, whole)
-        if not math.isfinite(value):
-            raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        ranks().average_gradients(network.parameters(), len(targets))
-        optimiser.step()
+        with among(ranks().sharing(whole)):
+            logits, value = _step(network, inputs, targets, whole, optimiser)
+            wrong += int((logits.argmax(1) != targets).sum()) * ranks().counts
         drops.step()
         total += value * whole
-        wrong += int((logits.detach().argmax(1) != targets).sum())
         seen += whole
     everywhere = torch.tensor(wrong)
     ranks().sum([everywhere])
     return {"loss": total / seen, "error": 100 * int(everywhere) / seen}
 
 
-def _mean_over_processes(loss: Tensor, examples: int) -> float:
-    """The mean loss of a batch, the same on every process, so that all of them see one that is not finite."""
-    if not ranks().several:
-        return float(loss.detach())
-    total = loss.detach().double()
+def _step(
+    network: nn.Module, inputs: Tensor, targets: Tensor, whole: int, optimiser: torch.optim.Optimizer
+) -> tuple[Tensor, float]:
+    """One step on a batch, of which this process may hold a part: its logits, and the mean loss of the whole."""
+    logits = network(inputs)
+    # Parts are uneven, so that their means say nothing of the whole: one of several processes sums over its part.
+    loss = cross_entropy(logits, targets, reduction="sum" if ranks().several else "mean")
+    # Summed before it is judged, so that all processes see a loss that is not finite.
+    total = loss.detach().clone()
     ranks().sum([total])
-    return float(total) / examples
+    value = float(total) / (whole if ranks().several else 1)
+    if not math.isfinite(value):
+        raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    ranks().average_gradients(network.parameters(), len(targets))
+    optimiser.step()
+    return logits.detach(), value
 
 
 @torch.no_grad()
