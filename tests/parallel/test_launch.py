@@ -1,8 +1,9 @@
 """Several processes: they find what one finds, write once, and end together, whatever happens to one of them.
 
 The processes are real, joined by gloo on the CPU. Tolerances: a sum over parts rounds otherwise than the sum over the
-whole, in float32 by 1e-7 of it a step; over the tens of steps here that grows to 1e-5, and a wrong share of a part, or
-a batch norm that sees its part alone, shifts a loss by 1e-2 and more. So 1e-4 of a loss tells them apart.
+whole, in float32 by 1e-7 of it a step. Seen here: stitches agree to 1e-8 of their loss, base networks to 1e-5, and
+1e-4 is asked for. With batch statistics a bias below a batch norm has no gradient but rounding, which Adam turns into
+whole steps; running statistics lag behind them, and 1e-4 of the loss was seen, 1e-3 is asked for.
 """
 
 import json
@@ -20,7 +21,7 @@ from modelstitch.errors import SettingError
 from modelstitch.matching import fit
 from modelstitch.parallel import Ranks, among, launch, ranks
 
-NEAR = 1e-4
+NEAR = {"task": 1e-4, "patience": 1e-4, "batch": 1e-3, "reestimated": 1e-4}
 # One example whose two highest scores are within rounding of each other may fall to either class.
 FLIPPED = 100 / 299 * 1.01
 PROCESSES = 3
@@ -61,7 +62,7 @@ def together(ended, folder):
 def test_base_networks_learn_what_one_process_teaches_them(alone, together, network):
     assert together["count"] == PROCESSES
     for one, several in zip(alone["curves"][network], together["curves"][network], strict=True):
-        assert several["loss"] == pytest.approx(one["loss"], rel=NEAR)
+        assert several["loss"] == pytest.approx(one["loss"], rel=1e-4)
         assert several["error"] == pytest.approx(one["error"], abs=100 / 258 * 1.01)
 
 
@@ -71,10 +72,10 @@ def test_stitches_are_those_of_one_process(alone, together, setting):
     assert [record.stitching for record in several] == [record.stitching for record in one]
     for expected, found in zip(one, several, strict=True):
         assert found.status == expected.status == "ok"
-        assert found.learning_curve == pytest.approx(expected.learning_curve, rel=NEAR)
-        assert found.loss == pytest.approx(expected.loss, rel=NEAR)
+        assert found.learning_curve == pytest.approx(expected.learning_curve, rel=1e-4)
+        assert found.loss == pytest.approx(expected.loss, rel=NEAR[setting])
         assert found.error == pytest.approx(expected.error, abs=FLIPPED)
-        assert found.cka == pytest.approx(expected.cka, rel=NEAR)
+        assert found.cka == pytest.approx(expected.cka, rel=1e-6)
 
 
 def test_an_early_stop_is_the_same_for_all_and_does_stop(together):
@@ -125,7 +126,7 @@ def test_an_error_of_one_process_is_told_and_ends_the_others(tmp_path):
 def test_processes_with_different_networks_are_refused_once(tmp_path):
     done = job("differs", 2, tmp_path)
     assert done.returncode == 1
-    assert done.stderr.count("processes that were given different things") == 1
+    assert done.stderr.count("found: processes that were given different things") == 1
 
 
 def test_the_command_line_trains_and_stitches_over_processes(tmp_path):

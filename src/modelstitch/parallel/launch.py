@@ -125,6 +125,9 @@ def _inside(fabric: Any, function: Callable[..., Any], arguments: tuple[Any, ...
         except RuntimeError:
             # The others have not met it and wait for this process: its end is what stops them.
             raise error from None
+        # Nobody leaves before all know that they may: a connection that is closed would look like a loss.
+        with contextlib.suppress(RuntimeError):
+            distributed.barrier(failing)
         return None, error
     distributed.barrier(group)
     distributed.destroy_process_group()
