@@ -1,9 +1,10 @@
 """Several processes: they find what one finds, write once, and end together, whatever happens to one of them.
 
 The processes are real, joined by gloo on the CPU. Tolerances: a sum over parts rounds otherwise than the sum over the
-whole, in float32 by 1e-7 of it a step. Seen here: stitches agree to 1e-8 of their loss, base networks to 1e-5, and
-1e-4 is asked for. With batch statistics a bias below a batch norm has no gradient but rounding, which Adam turns into
-whole steps; running statistics lag behind them, and 1e-4 of the loss was seen, 1e-3 is asked for.
+whole, in float32 by 1e-7 of it a step. Seen here: stitches agree to 1e-8 of their loss, and 1e-4 is asked for. Base
+networks are trained in float64, where 1e-10 was seen and 1e-8 is asked for. With batch statistics a bias below a batch
+norm has no gradient but rounding, which Adam turns into whole steps; running statistics lag behind them, and 1e-4 of
+the loss was seen, 1e-3 is asked for.
 """
 
 import json
@@ -62,8 +63,8 @@ def together(ended, folder):
 def test_base_networks_learn_what_one_process_teaches_them(alone, together, network):
     assert together["count"] == PROCESSES
     for one, several in zip(alone["curves"][network], together["curves"][network], strict=True):
-        assert several["loss"] == pytest.approx(one["loss"], rel=1e-4)
-        assert several["error"] == pytest.approx(one["error"], abs=100 / 258 * 1.01)
+        assert several["loss"] == pytest.approx(one["loss"], rel=1e-8)
+        assert several["error"] == one["error"]
 
 
 @pytest.mark.parametrize("setting", STITCHING)
