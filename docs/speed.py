@@ -35,6 +35,7 @@ def tables() -> dict[str, str]:
         "profile": _profile(record("profile_sweep")),
         "all_pairs": _all_pairs(record("all_pairs_cka")),
         "short_schedule": _short_schedule(schedules()),
+        "longer": _longer(ms.open_records(RESULTS / "short_schedule" / "longer.jsonl").to_pandas()),
     }
 
 
@@ -165,6 +166,34 @@ def _short_schedule(frame: pd.DataFrame) -> str:
         f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_where(dict(first))}"
     )
     return _table(["cut", *names.values()], rows, below)
+
+
+def _longer(frame: pd.DataFrame) -> str:
+    """A row a cut: the default in both precisions, and thirty epochs, each as a mean over the pairs that have it."""
+    told = {
+        "least squares alone": frame["matching"].str.startswith("Direct"),
+        "default": frame["matching"].str.contains("epochs=7,") & ~frame["matching"].str.contains("bfloat16"),
+        "default, bfloat16": frame["matching"].str.contains("bfloat16"),
+        "30 epochs": frame["matching"].str.contains("epochs=30,"),
+    }
+    found = {name: frame[where].set_index(["top_network", "top_cut"])["penalty"] for name, where in told.items()}
+    pairs = frame["top_network"].nunique()
+    rows = [
+        [f"`{cut}`", *(_mean_of(one[one.index.get_level_values("top_cut") == cut], pairs) for one in found.values())]
+        for cut in dict.fromkeys(frame["top_cut"])
+    ]
+    gained = (found["default"] - found["30 epochs"]).dropna()
+    changed = found["default, bfloat16"] - found["default"]
+    first = frame.iloc[0]
+    below = (
+        f"Penalty in points of test error, from least squares, mean over pairs of seeds. Of {len(gained)} "
+        f"stitchings, the default is at most {ALLOWED} points above 30 epochs at {int((gained <= ALLOWED).sum())}, at "
+        f"worst {gained.max():+.2f}. bfloat16 beside float32: {changed.min():+.2f} to {changed.max():+.2f} over "
+        f"{len(changed)}. "
+        f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. {first['data']}, fitted on "
+        f"{first['n_fit']:,} train images, measured on {first['n_test']:,}; {_where(dict(first))}"
+    )
+    return _table(["cut", *found], rows, below)
 
 
 def _mean_of(found: pd.Series[float], pairs: int) -> str:

@@ -7,7 +7,7 @@ Networks: three ResNet-18 of width 16 in NETS/seed0, NETS/seed1, NETS/seed2, eac
 `modelstitch train resnet18 --data fashion_mnist --width 16 --epochs 4 --seed S --out NETS/seedS`.
 Stitchings: 0 -> 1, 1 -> 2, 2 -> 0, at all ten block cuts. Expected: one epoch comes within 0.3 points.
 The default of 500 steps is 32 epochs of 2,000 images and 6.3 of 10,000; it is measured in bfloat16 too.
-Records go to OUT as they are made, a pair of networks at a time; called again, it goes on.
+Records go to the store OUT as they are made, a pair of networks at a time; called again, it goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import modelstitch as ms
 from modelstitch.networks import load_folder
 from modelstitch.stitching import Setting, prepare
-from modelstitch.sweep.groups import Job, run
+from modelstitch.sweep.groups import Shared, run
 
 STARTS = ("least_squares", "identity", "random")
 
@@ -34,22 +34,22 @@ def main() -> None:
     """Fit and measure what OUT does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nets", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="a store, such as run.sqlite")
     parser.add_argument("--limit", type=int, default=2000, help="train images to fit on")
     parser.add_argument("--epochs", default="1,4,30")
     parser.add_argument("--starts", default=",".join(STARTS))
     parser.add_argument("--pairs", default="01,12,20", help="which seeds, bottom then top")
     asked = parser.parse_args()
     split = ms.load("fashion_mnist")
-    train, store = split.train.first(asked.limit), ms.RecordFile(asked.out)
+    train, store = split.train.first(asked.limit), ms.Store(asked.out)
     pairs = asked.pairs.split(",")
     seeds = sorted(set("".join(pairs)))
     ready = {s: prepare(load_folder(asked.nets / f"seed{s}")[0], f"seed{s}", split.test) for s in seeds}
-    plain = Job(train, split.test, Setting(), every=False)
+    plain = Shared(train, split.test, Setting(), every=False)
     groups = [plain.group(ready[a], ready[b], plain.pairs(ready[a], ready[b])) for a, b in pairs]
     for by in settings([int(many) for many in asked.epochs.split(",")], asked.starts.split(",")):
         # The same groups with another matching, so that the moments are streamed once for all of them.
-        run([replace(group, job=replace(plain, setting=Setting(by=by))) for group in groups], store)
+        run([replace(group, shared=replace(plain, setting=Setting(by=by))) for group in groups], store)
 
 
 if __name__ == "__main__":

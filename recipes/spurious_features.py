@@ -16,7 +16,8 @@ Stitchings: 0 -> 1, 2 -> 3, 4 -> 5 after each stage. The bottom is one of four n
 Expected: appended channels take CKA down and leave the penalty alone. Shuffled positions leave CKA of flattened
 activations as it is, exactly, while the penalty rises, since a stitch works position by position; but not after the
 last stage, above which the top only averages over positions. CKA with a row for each position falls with both.
-OUT gets records.jsonl (penalties) and cka.jsonl; called again, it goes on, and spurious_figure.py draws it.
+OUT gets records.sqlite (penalties), its export records.jsonl once all is done, and cka.jsonl. Called again, it goes on;
+spurious_figure.py draws it.
 Time: about an hour on one core of a busy machine.
 """
 
@@ -38,7 +39,7 @@ from modelstitch.measures import MEASURES
 from modelstitch.networks import load_folder
 from modelstitch.seeding import generator
 from modelstitch.stitching import Prepared, Setting, check_identity, prepare, provenance
-from modelstitch.sweep.groups import Job, run
+from modelstitch.sweep.groups import Shared, run
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 SHARES = (0.5, 0.9, 0.99, 0.999)
@@ -190,12 +191,12 @@ def check_same(bottom: Prepared, plain: Prepared) -> None:
         raise SystemExit(f"{bottom.name} is another function than {plain.name}: {bottom.outcome} {plain.outcome}")
 
 
-def stitch(bottom: Prepared, top: Prepared, train: Samples, test: Samples, store: ms.RecordFile) -> None:
+def stitch(bottom: Prepared, top: Prepared, train: Samples, test: Samples, store: ms.Store) -> None:
     """The stitchings after each stage, by direct matching and by the task loss; those in the store are not repeated."""
     pairs = [(bottom.captured.find(stage), top.captured.find(stage)) for stage in STAGES]
     check_identity(bottom, [pair[0] for pair in pairs], test)
     for by in (ms.Direct(), ms.TaskLoss(epochs=1)):
-        run([Job(train, test, Setting(by=by), every=False).group(bottom, top, pairs)], store)
+        run([Shared(train, test, Setting(by=by), every=False).group(bottom, top, pairs)], store)
 
 
 class Flattened:
@@ -242,7 +243,7 @@ def main() -> None:
     parser.add_argument("--data-folder", type=Path, help="where Fashion-MNIST lies, if not in the usual place")
     asked = parser.parse_args()
     split = ms.load("fashion_mnist", folder=asked.data_folder)
-    train, store = split.train.first(asked.limit), ms.RecordFile(asked.out / "records.jsonl")
+    train, store = split.train.first(asked.limit), ms.Store(asked.out / "records.sqlite")
     flattened = Flattened(asked.out / "cka.jsonl", split.test)
     for a, b in PAIRS:
         networks = [load_folder(asked.nets / f"seed{seed}")[0] for seed in (a, b)]
@@ -255,6 +256,7 @@ def main() -> None:
             check_same(bottom, plain)
             flattened.add(bottom, top, top_sides)
             stitch(bottom, top, train, split.test, store)
+    store.records().save(asked.out / "records.jsonl")
 
 
 if __name__ == "__main__":

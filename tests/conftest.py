@@ -1,5 +1,7 @@
-"""What every test runs under: one thread, no deadlines, tiny data."""
+"""What every test runs under: one thread, no deadlines, tiny data; the page's tests where there is a browser."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,16 @@ settings.register_profile("modelstitch", deadline=None)
 settings.load_profile("modelstitch")
 # Several threads only get in each other's way on tensors this small.
 torch.set_num_threads(1)
+
+# Where it is set, a missing browser is a failure: a check that must see the page cannot pass without one.
+BROWSER = bool(os.environ.get("MODELSTITCH_BROWSER") or (shutil.which("chromium") and shutil.which("chromedriver")))
+collect_ignore = [] if BROWSER else ["report/test_browser.py"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not BROWSER:
+        left_out = "LEFT OUT: tests/report/test_browser.py, for want of a browser (Debian: chromium chromium-driver)"
+        terminalreporter.write_line(left_out, yellow=True)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from torch.nn.utils import parametrizations
 from modelstitch.cut import Capture, capture
 from modelstitch.cut.view import standard_attention
 from modelstitch.networks.resnet import resnet18
+from modelstitch.networks.vit import vit
 from modelstitch.seeding import generator, seeded
 
 
@@ -469,6 +470,11 @@ NETWORKS = {
     "branching": Tiny(Branching, images, {"relu": "map", "mixed1": "map", "mixed2": "map", "amax": "vector"}),
     "transformer": Tiny(
         Transformer, images, {"drop": "tokens", "blocks.0": "tokens", "blocks.1": "tokens", "select": "vector"}
+    ),
+    "vit": Tiny(
+        lambda: vit(patch=4, depth=2, width=4, heads=2, channels=2, size=8),
+        images,
+        {"patches": "tokens", "blocks.0": "tokens", "blocks.1": "tokens", "mean": "vector"},
     ),
     "windowed": Tiny(
         Windowed, images, {"norm": "tokens", "blocks.0": "tokens", "blocks.1": "tokens", "mean": "vector"}

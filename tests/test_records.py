@@ -1,14 +1,12 @@
-"""Records: what a record may hold, what a file gives back, and what a kill can and cannot lose."""
+"""Records: what a record may hold, what an export gives back, and what can be asked of many."""
 
-import fcntl
 import json
-import multiprocessing
 import os
 
 import pytest
 
 from modelstitch.errors import BadFile, NotWritable, NumericalFailure, SettingError
-from modelstitch.records import Record, RecordFile, Records, open_records
+from modelstitch.records import Record, Records, Store, open_records
 from modelstitch.records.lines import line_of
 
 MEASURED = {
@@ -146,7 +144,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_a_place_that_refuses(tmp_path):
     (tmp_path / "file").write_text("")
-    for write in (Records().save, RecordFile):
+    for write in (Records().save, Store):
         with pytest.raises(NotWritable, match=r"asked: write .*records.jsonl\n.*\ndo:    name a file in a folder"):
             write(tmp_path / "file" / "records.jsonl")
 
@@ -221,85 +219,3 @@ def test_the_table_shows_values_failures_and_what_is_left_out():
     assert "failed: NumericalFailure: the loss is nan" in text
     assert text.endswith("… and 4 more")
     assert repr(Records()) == "0 records, 0 failed"
-
-
-def test_a_record_file_grows_and_a_repeat_replaces(tmp_path):
-    file = RecordFile(tmp_path / "deep" / "records.jsonl")
-    assert file.keys() == frozenset()
-    file.append(failure())
-    file.append(numbered(1))
-    file.append(record())
-    assert file.keys() == {ASKED["key"], numbered(1).key}
-    assert file.records() == Records([record(), numbered(1)])
-    assert len(open_records(file.path)) == 3
-
-
-@pytest.mark.parametrize("opened", ["before the kill", "after the kill"])
-@pytest.mark.parametrize("torn", [1, 40, len(line_of(numbered(2))) - 1])
-def test_a_kill_in_mid_line_loses_that_line_alone(tmp_path, torn, opened):
-    path = tmp_path / "records.jsonl"
-    file = RecordFile(path)
-    file.append(numbered(1))
-    with path.open("ab") as killed:
-        killed.write(line_of(numbered(2))[:torn])
-    file = file if opened == "before the kill" else RecordFile(path)
-    file.append(numbered(3))
-    assert open_records(path) == Records([numbered(1), numbered(3)])
-
-
-def test_a_short_write_still_stores_the_whole_line(tmp_path, monkeypatch):
-    file = RecordFile(tmp_path / "records.jsonl")
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:100]))
-    file.append(numbered(1))
-    assert file.records() == Records([numbered(1)])
-
-
-def test_a_full_disk_is_told_and_the_file_stays_readable(tmp_path, monkeypatch):
-    file = RecordFile(tmp_path / "records.jsonl")
-    file.append(numbered(1))
-    write, writes = os.write, []
-
-    def full(handle, data):
-        if writes:
-            raise OSError(28, "No space left on device")
-        writes.append(write(handle, data[:50]))
-        return writes[0]
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(NotWritable, match="No space left on device"):
-        file.append(numbered(2))
-    assert RecordFile(file.path).records() == Records([numbered(1)])
-
-
-def _append_many(path, first):
-    file = RecordFile(path)
-    for i in range(first, first + 25):
-        file.append(numbered(i))
-
-
-def test_two_processes_share_a_file(tmp_path):
-    path = tmp_path / "records.jsonl"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_append_many, args=(path, first)) for first in (0, 25)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
-    assert {r.seed for r in open_records(path)} == set(range(50))
-
-
-def test_no_process_writes_or_mends_while_another_writes(tmp_path, monkeypatch):
-    file = RecordFile(tmp_path / "records.jsonl")
-    write, refused = os.write, []
-
-    def watched(handle, data):
-        with file.path.open("rb") as other, pytest.raises(BlockingIOError) as held:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        refused.append(held)
-        return write(handle, data)
-
-    monkeypatch.setattr(os, "write", watched)
-    file.append(numbered(1))
-    assert len(refused) == 1

@@ -187,8 +187,8 @@ def test_the_key_is_of_weights_and_not_of_names(prepared):
 
 def measured(stitching, *given):
     """The record of one stitching alone."""
-    (record,) = measure([Place(Stitching.parse(stitching))], *given)
-    return record
+    (found,) = measure([Place(Stitching.parse(stitching))], *given)
+    return found.record
 
 
 def test_a_record_says_what_was_asked_and_found(prepared):

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import importlib
-import json
 from collections import Counter
 
 import pytest
@@ -25,7 +24,7 @@ from modelstitch.matching import Direct, TaskLoss
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.pairs import matching_cuts
 from modelstitch.pretraining import Schedule, train_supervised
-from modelstitch.records import RecordFile
+from modelstitch.records import Store, open_records
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
 from modelstitch.stitching import prepare
@@ -163,32 +162,31 @@ def test_canary_same_answer_catches_a_seed_that_depends_on_the_order(networks, r
         assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, with_controls=False), records[:4])
 
 
-class Interrupted(RecordFile):
-    """A store whose process is killed after a few records."""
+class Interrupted(Store):
+    """A store that remembers what was added, and whose process is killed after a few records."""
 
     def __init__(self, path, after):
         super().__init__(path)
-        self.left = after
+        self.left, self.added = after, []
 
-    def append(self, record):
+    def append(self, record, stitch=None):
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
-        super().append(record)
-
-
-def lines(store):
-    return [json.loads(line)["key"] for line in store.path.read_bytes().splitlines()]
+        self.added.append(record.key)
+        super().append(record, stitch)
 
 
 def test_killed_and_resumed_is_uninterrupted(networks, records, tmp_path):
-    path = tmp_path / "records.jsonl"
+    path = tmp_path / "records.sqlite"
     with pytest.raises(KeyboardInterrupt):
         stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=Interrupted(path, 5))
-    assert len(lines(RecordFile(path))) == 5
-    assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=RecordFile(path)), records)
+    assert len(open_records(path)) == 5
+    half = open_records(path)
+    assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=Store(path)), records)
     # Nothing was measured twice, and nothing is measured again.
-    assert lines(RecordFile(path)) == [record.key for record in records]
+    assert open_records(path)[:5] == half
+    assert [record.key for record in open_records(path)] == [record.key for record in records]
     assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=Interrupted(path, 0)), records)
 
 
@@ -273,7 +271,7 @@ def dead(network):
 
 
 def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tmp_path):
-    store = RecordFile(tmp_path / "records.jsonl")
+    store = Interrupted(tmp_path / "records.sqlite", 100)
     given = (networks["A"], dead(networks["B"]), TRAIN, TEST)
     found = stitch_all(*given, by=BY, with_controls=False, store=store)
     status = {record.stitching: record.status for record in found}
@@ -286,7 +284,7 @@ def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tm
     again = stitch_all(*given, by=BY, with_controls=False, store=store)
     assert_same_records(again, found)
     successes = {record.key for record in found.only(status="ok")}
-    assert lines(store)[len(found) :] == [r.key for r in found if r.key not in successes]
+    assert store.added[len(found) :] == [r.key for r in found if r.key not in successes]
     assert len(store.records()) == len(found)
 
 

@@ -30,7 +30,7 @@ _ROOM_OF = {
     "modelstitch.parallel": ("launch",),
     "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalty"),
     "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
-    "modelstitch.records": ("Record", "RecordFile", "Records", "open_records"),
+    "modelstitch.records": ("Record", "Records", "Store", "open_records"),
     "modelstitch.stitched": ("Stitched",),
     "modelstitch.stitches": ("Affine", "BNAffineBN", "Identity", "Orthogonal", "Permutation"),
     "modelstitch.stitching": ("Stitching",),

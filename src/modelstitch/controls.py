@@ -44,7 +44,8 @@ def self_stitch(
     moments = paired_moments(one.captured, one.captured, [(cut, cut) for cut in cuts], test, device=one.device)
     stitchings = [Stitching(one.name, cut.name, one.name, cut.name) for cut in cuts]
     places = [Place(where, test_moments=sums) for where, sums in zip(stitchings, moments, strict=True)]
-    return measure(places, one, one, train, test, Setting(Identity(), seed=seed), control="self")
+    found = measure(places, one, one, train, test, Setting(Identity(), seed=seed), control="self")
+    return [each.record for each in found]
 
 
 def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:

@@ -14,7 +14,7 @@ from modelstitch.figures import penalty_curves, save_figure
 from modelstitch.matching import TaskLoss
 from modelstitch.networks import load_folder
 from modelstitch.pretraining import train_network
-from modelstitch.records import RecordFile, Records
+from modelstitch.records import Records, Store
 from modelstitch.sweep import stitch_all
 
 # A quarter of the usual 500 steps, at ten times the usual rate: a demo should not keep anybody waiting.
@@ -27,7 +27,8 @@ def run_demo(folder: str | Path, *, seed: int = 0) -> Records:
     """Train two ResNet-18 of width 8 on the digits and stitch them at every cut, both ways, with controls.
 
     Args:
-        folder: gets ``nets``, ``records.jsonl``, ``penalty.png`` and ``penalty.html``; what it holds is not done again.
+        folder: gets ``nets``, ``records.sqlite``, ``penalty.png`` and ``penalty.html``; what it holds is not done
+            again.
         seed: of the first network; the second has the next.
 
     Returns:
@@ -43,7 +44,7 @@ def run_demo(folder: str | Path, *, seed: int = 0) -> Records:
         train_network(_ARCHITECTURE, split, seed=one, folder=folder / "nets" / f"seed{one}", **_OPTIONS)
     first, second = (load_folder(folder / "nets" / f"seed{one}")[0] for one in seeds)
     names = (f"seed{seeds[0]}", f"seed{seeds[1]}")
-    store = RecordFile(folder / "records.jsonl")
+    store = Store(folder / "records.sqlite")
     records = stitch_all(first, second, split.train, split.test, names=names, by=_BY, seed=seed, store=store)
     chart = penalty_curves(records.to_pandas())
     for ending in ("png", "html"):

@@ -11,8 +11,10 @@
     ├── SettingError       (ValueError)       an option has a value that it cannot have
     ├── NotationError      (ValueError)       a stitching is not written 'A@cut -> B@cut'
     ├── NetworkNotFound    (LookupError)      a network reference leads nowhere
+    ├── StitchNotFound     (LookupError)      no fitted stitch is kept under a key
     ├── BadFile            (ValueError)       a file is corrupt, foreign or incomplete
-    └── NotWritable        (PermissionError)  the place to write to refuses
+    ├── NotWritable        (PermissionError)  the place to write to refuses
+    └── Parted             (RuntimeError)     of several processes on one thing, one alone met an error
 
 The command line prints any of them as it stands and exits with code 2. One thing is a warning: `TooFewRows`.
 """
@@ -81,12 +83,20 @@ class NetworkNotFound(StitchError, LookupError):
     """A network reference leads nowhere."""
 
 
+class StitchNotFound(StitchError, LookupError):
+    """No fitted stitch is kept under that key."""
+
+
 class BadFile(StitchError, ValueError):
     """A file is corrupt, foreign or incomplete."""
 
 
 class NotWritable(StitchError, PermissionError):
     """The place to write to refuses."""
+
+
+class Parted(StitchError, RuntimeError):
+    """Of several processes that do one thing together, one alone met an error."""
 
 
 class TooFewRows(UserWarning):

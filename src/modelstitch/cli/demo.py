@@ -21,5 +21,5 @@ def demo(
 
     records = run_demo(out, seed=seed)
     show.records(records, {}, as_json)
-    show.talk(f"written: {out}/penalty.html, {out}/penalty.png, {out}/records.jsonl and the networks in {out}/nets")
+    show.talk(f"written: {out}/penalty.html, {out}/penalty.png, {out}/records.sqlite and the networks in {out}/nets")
     show.leave(records)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelstitch.matching import Matching
     from modelstitch.networks import LoadedNetwork
     from modelstitch.pretraining import Schedule
-    from modelstitch.records import RecordFile
+    from modelstitch.records import Store
     from modelstitch.stitches import Family
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
@@ -83,11 +83,11 @@ def budget_of(memory: float | None, folder: Path | None) -> Budget:
     return Budget(folder=folder) if memory is None else Budget(memory=memory, folder=folder)
 
 
-def store_of(path: Path | None) -> RecordFile | None:
+def store_of(path: Path | None) -> Store | None:
     """The file that takes the records, where one was named."""
-    from modelstitch.records import RecordFile
+    from modelstitch.records import Store
 
-    return RecordFile(path) if path else None
+    return Store(path) if path else None
 
 
 def split_of(
@@ -173,16 +173,18 @@ def matching_of(by: str, **options: Any) -> Matching:
     return kind(**_given(kind, f"--by {by}", options))
 
 
-def schedule_of(data: str, **options: Any) -> Schedule:
-    """The data set's own schedule, with what was given in its place.
+def schedule_of(data: str, method: Any, **options: Any) -> Schedule:
+    """The data set's own schedule for a method, with what was given in its place.
 
     Raises:
-        SettingError: a value that cannot train.
+        SettingError: no such method, or a value that cannot train.
     """
-    from modelstitch.pretraining import SCHEDULES
+    from modelstitch.pretraining import METHODS, default_schedule
+
+    choose("--method", method, METHODS)
 
     given = {name: value for name, value in options.items() if value is not None}
-    return dataclasses.replace(SCHEDULES[data], **given)
+    return dataclasses.replace(default_schedule(data, method), **given)
 
 
 def _given(kind: Any, asked: str, options: dict[str, Any]) -> dict[str, Any]:

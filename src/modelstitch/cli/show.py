@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modelstitch.cut import Cut
     from modelstitch.doctor import Check
     from modelstitch.measures import Null
-    from modelstitch.records import Record, Records
+    from modelstitch.records import Answer, Record, Records
 
 _READING = """\
 penalty  points of test error above the top's own network: positive is worse; [its 95 % interval]
@@ -132,16 +132,41 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
         for record in found:
             typer.echo(line_of(record), nl=False)
         return
-    _heading(found, references)
-    table = _table(*_COLUMNS, left=1)
-    _section(table, "", [one for one in found if not one.control])
-    _selves(table, [one for one in found if one.control == "self"])
-    _section(table, "control: untrained bottoms", [one for one in found if one.control == "untrained"])
-    _print(table)
+    for alike in _by_setting(found):
+        _heading(alike, references)
+        table = _table(*_COLUMNS, left=1)
+        _section(table, "", [one for one in alike if not one.control])
+        _selves(table, [one for one in alike if one.control == "self"])
+        _section(table, "control: untrained bottoms", [one for one in alike if one.control == "untrained"])
+        _print(table)
     for one in found:
         if one.status == "failed":
             typer.echo(f"failed: {one.control} {one.stitching}".replace("  ", " ") + f"\n{one.reason}")
-    typer.echo(_READING)
+    typer.echo(_READING if found else "no records yet")
+
+
+def merged(into: Path, n: int, as_json: bool) -> None:
+    """How many records a store holds after a merge."""
+    if as_json:
+        _json_line({"store": str(into), "records": n})
+    else:
+        typer.echo(f"{n:,} records in {into}")
+
+
+def answer(found: Answer) -> None:
+    """What a question in SQL found."""
+    table = _table(*map(_cell, found.columns), left=len(found.columns))
+    for row in found.rows:
+        table.add_row(*map(_cell, row))
+    _print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    text = "–" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    # A line break would break the table, and an escape sequence the terminal.
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def figures(found: Records, paths: Sequence[Path]) -> None:
@@ -155,9 +180,10 @@ def figures(found: Records, paths: Sequence[Path]) -> None:
 
 def _save(chart: Any, paths: Sequence[Path]) -> None:
     from modelstitch.figures import save_figure
+    from modelstitch.parallel import by_first
 
     for path in paths:
-        save_figure(chart, path)
+        by_first(save_figure)(chart, path)
         talk(f"written: {path}")
 
 
@@ -165,6 +191,18 @@ def leave(found: Records) -> None:
     """End with the exit code of these records: 1 where any of them failed."""
     if any(record.status == "failed" for record in found):
         raise typer.Exit(FAILED)
+
+
+def _by_setting(found: Sequence[Record]) -> list[list[Record]]:
+    """Records that share a heading; a self-stitch, which is fitted by nothing, stands with the first on its data."""
+    alike: dict[tuple[object, ...], list[Record]] = {}
+    for one in sorted(found, key=lambda record: record.control == "self"):
+        shared = (one.data, one.fit_data, one.test_data, one.batch_norm, one.seed)
+        own: tuple[object, ...] = (*shared, one.family, one.matching)
+        if one.control == "self":
+            own = next((key for key in alike if key[: len(shared)] == shared), shared)
+        alike.setdefault(own, []).append(one)
+    return list(alike.values())
 
 
 def _heading(found: Sequence[Record], references: dict[str, str]) -> None:

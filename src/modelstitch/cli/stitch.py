@@ -48,7 +48,7 @@ def stitch(
     limit: Limit = None,
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Records, each as soon as measured; resumes.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A store: gets each record once measured; resumes.")] = None,
     figure: Annotated[list[Path] | None, typer.Option(help=_FIGURE)] = None,
     as_json: Json = False,
 ) -> None:

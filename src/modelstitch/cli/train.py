@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,11 +14,12 @@ from modelstitch.cli.processes import shared
 
 @shared
 def train(
-    architecture: Annotated[str, typer.Argument(help="mlp, myrtle or resnet18.")],
+    architecture: Annotated[str, typer.Argument(help="mlp, myrtle, resnet18, resnet164 or vit.")],
     data: Annotated[str, typer.Option(help="digits, fashion_mnist or cifar10.")],
     out: Annotated[Path, typer.Option(help="The network folder to write.")],
     data_folder: DataFolder = None,
-    width: Annotated[int | None, typer.Option(help="Channels of the first stage; units of an mlp.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of the first stage or of a token; or units.")] = None,
+    method: Annotated[str, typer.Option(help="supervised, or simclr with a linear classifier.")] = "supervised",
     seed: Seed = 0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of the first half of all steps.")] = None,
@@ -33,11 +34,12 @@ def train(
 
     inputs.use_threads(threads)
     split = inputs.split_of(data, data_folder, limit)
-    schedule = inputs.schedule_of(data, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
+    schedule = inputs.schedule_of(data, method, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
     sizes = {} if width is None else {"widths": (width, width)} if architecture == "mlp" else {"width": width}
     place = inputs.device_of(device) or "cpu"
     there = (out / "config.json").exists()
-    config = train_network(architecture, split, seed=seed, folder=out, schedule=schedule, device=place, **sizes)
+    asked: dict[str, Any] = {"seed": seed, "method": method, "schedule": schedule, **sizes}
+    config = train_network(architecture, split, folder=out, device=place, **asked)
     if there:
         show.talk(f"already trained: {out}")
     show.trained(config, out, len(split.test), as_json)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from modelstitch.data.cifar import cifar10, find_cifar10
 from modelstitch.data.digits import digits
+from modelstitch.data.distortion import distort
 from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
+from modelstitch.data.labels import SUPERCLASSES, LabelNoise, Superclasses
+from modelstitch.data.order import epoch_order, half, steps_per_epoch, subset
 from modelstitch.data.samples import Samples, as_samples, check_disjoint, check_samples
 from modelstitch.data.split import Split
 from modelstitch.data.transforms import augment
@@ -53,15 +56,23 @@ def find(name: str) -> Path | None:
 
 __all__ = [
     "DATA_SETS",
+    "SUPERCLASSES",
+    "LabelNoise",
     "Samples",
     "Split",
+    "Superclasses",
     "as_samples",
     "augment",
     "check_disjoint",
     "check_samples",
     "cifar10",
     "digits",
+    "distort",
+    "epoch_order",
     "fashion_mnist",
     "find",
+    "half",
     "load",
+    "steps_per_epoch",
+    "subset",
 ]

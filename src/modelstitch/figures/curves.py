@@ -11,16 +11,10 @@ import altair as alt
 import pandas as pd
 
 from modelstitch.errors import DataError
+from modelstitch.figures.series import COLOURS, SHAPES, TIPS, cycle, place_of
 from modelstitch.figures.style import GREY, styled, wrapped
 
-# Okabe and Ito's palette, told apart with any colour vision; shapes tell the series apart in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
 _WIDTH, _HEIGHT = 320, 260
-# Half a point's width in shares of depth: series measured at one place must not hide each other's intervals.
-_APART = 0.008
-# Cuts with no conv or linear layer between them, such as the last block and the pooled features, share a depth.
-_BESIDE = 0.045
 _RECIPE = {
     "data": "data",
     "n_fit": "fitted on",
@@ -30,19 +24,6 @@ _RECIPE = {
     "batch_norm": "batch norm",
     "seed": "seed",
 }
-_TIPS = (
-    *(("stitching:N", "stitching", ""), ("control:N", "control", "")),
-    *(
-        ("penalty:Q", "penalty, points", "+.2f"),
-        ("penalty_low:Q", "95% from", "+.2f"),
-        ("penalty_high:Q", "to", "+.2f"),
-    ),
-    *(("loss_penalty:Q", "penalty in loss, nats", "+.3f"), ("error:Q", "error stitched, %", ".2f")),
-    *(("error_top:Q", "error of the top, %", ".2f"), ("error_bottom:Q", "error of the bottom, %", ".2f")),
-    *(("cka:Q", "linear CKA", ".3f"), ("residual:Q", "residual of direct matching", ".3f")),
-    *(("agreement_top:Q", "agreement with the top", ".3f"), ("family:N", "family", ""), ("matching:N", "matching", "")),
-    *(("n_test:Q", "test examples", ","), ("seed:Q", "seed", "")),
-)
 
 
 def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
@@ -68,8 +49,7 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
         raise DataError("a figure of records", found, "read their `reason` column, or make records first")
     ok["series"] = _series(ok)
     names = sorted(ok["series"].unique(), key=lambda name: (name.startswith("control"), name))
-    apart = (ok["series"].map(names.index) - (len(names) - 1) / 2) * _APART
-    ok["place"] = ok["bottom_depth"] + apart + _rank_at_depth(ok) * _BESIDE
+    ok["place"] = place_of(ok, names)
     rows = {"trained": ok[ok["control"] != "untrained"], "all": ok, "cka": ok[ok["cka"].notna()]}
     panels = [_penalty_panel("trained", names, "The stitchings")] if len(rows["trained"]) else []
     if len(rows["trained"]) < len(ok):
@@ -84,13 +64,6 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
     # The rows join last and by name: each step above copies and checks what the chart holds, and no row limit applies.
     chart.datasets = {"zero": [{"zero": 0}], **{name: _values(part) for name, part in rows.items()}}
     return chart
-
-
-def _rank_at_depth(ok: pd.DataFrame) -> pd.Series[int]:
-    """0 for the first cut of a network at a depth, 1 for the next at the same depth, in the order of the records."""
-    cuts = ok[["bottom_network", "bottom_depth", "bottom_cut"]].drop_duplicates()
-    rank = cuts.assign(rank=cuts.groupby(["bottom_network", "bottom_depth"]).cumcount())
-    return ok.merge(rank, how="left").set_index(ok.index)["rank"]
 
 
 def _series(ok: pd.DataFrame) -> list[str]:
@@ -109,7 +82,7 @@ def _name(row: pd.Series[Any], mixed: list[str]) -> str:
 
 
 def _values(rows: pd.DataFrame) -> list[Any]:
-    kept = rows[["series", "place", *(field.split(":")[0] for field, _, _ in _TIPS)]].astype(object)
+    kept = rows[["series", "place", *(field.split(":")[0] for field, _, _ in TIPS)]].astype(object)
     return kept.where(kept.notna(), None).to_dict("records")
 
 
@@ -136,7 +109,7 @@ def _cka_panel(name: str, names: list[str]) -> alt.LayerChart:
 
 
 def _base(name: str, names: list[str]) -> alt.Chart:
-    colours = alt.Scale(domain=names, range=_cycle(_COLOURS, names))
+    colours = alt.Scale(domain=names, range=cycle(COLOURS, names))
     return alt.Chart(alt.NamedData(name=name)).encode(
         x=alt.X(
             "place:Q",
@@ -149,8 +122,8 @@ def _base(name: str, names: list[str]) -> alt.Chart:
 
 
 def _points(base: alt.Chart, names: list[str], field: str) -> alt.Chart:
-    shapes = alt.Scale(domain=names, range=_cycle(_SHAPES, names))
-    tips = [alt.Tooltip(tip, title=title, format=form) for tip, title, form in _TIPS]
+    shapes = alt.Scale(domain=names, range=cycle(SHAPES, names))
+    tips = [alt.Tooltip(tip, title=title, format=form) for tip, title, form in TIPS]
     shown = base.mark_point(filled=True, size=60, opacity=1)
     points: alt.Chart = shown.encode(y=field, shape=alt.Shape("series:N", scale=shapes, title=None), tooltip=tips)
     return points
@@ -160,10 +133,6 @@ def _panel(layers: list[alt.Chart], title: str) -> alt.LayerChart:
     # Framed by the plot alone, so that the axis labels of one panel do not push its heading out of line.
     heading = alt.TitleParams(title, frame="group")
     return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=heading)
-
-
-def _cycle(values: tuple[str, ...], names: list[str]) -> list[str]:
-    return [values[i % len(values)] for i in range(len(names))]
 
 
 def _subtitle(frame: pd.DataFrame, ok: pd.DataFrame, width: int) -> list[str]:

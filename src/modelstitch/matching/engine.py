@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from modelstitch.budget import Budget
-from modelstitch.data import Samples
+from modelstitch.data import Samples, epoch_order, steps_per_epoch
 from modelstitch.errors import ClassMismatch, NumericalFailure
 from modelstitch.matching.activations import Activations, OwnStatistics, autocast
-from modelstitch.matching.how import TaskLoss, steps
+from modelstitch.matching.how import TaskLoss
 from modelstitch.parallel import among, ranks
 from modelstitch.progress import track
 from modelstitch.seeding import generator
@@ -93,14 +93,14 @@ def descend(
     fit_on, held_out = _parts(len(train), how, seed)
     groups = [{"params": list(run.stitched.stitch.parameters())} for run in runs]
     optimiser = torch.optim.Adam(groups, lr=how.learning_rate)
-    per_epoch = steps(len(fit_on), how.batch_size)
+    per_epoch = steps_per_epoch(len(fit_on), how.batch_size)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * per_epoch)
     label = runs[0].label if len(runs) == 1 else f"{len(runs)} stitches"
     with _source(runs, train, how, epochs > 1, batch_statistics, device, budget) as source:
         for epoch in range(epochs):
             live = [run for run in runs if run.live]
             _set_modes(live, batch_statistics)
-            order = fit_on[shuffled(len(fit_on), how.batch_size, seed, epoch)]
+            order = fit_on[epoch_order(len(fit_on), how.batch_size, generator("stitch order", seed, epoch))]
             batches = source.batches([run.stitched.bottom for run in live], order)
             tracked = track(batches, f"{label}, epoch {epoch + 1}/{epochs}", per_epoch)
             for whole, (below, labels) in zip(torch.split(order, how.batch_size), tracked, strict=True):
@@ -115,12 +115,6 @@ def descend(
             if not any(run.live for run in runs):
                 break
     return [_result(run) for run in runs]
-
-
-def shuffled(examples: int, batch_size: int, seed: int, epoch: int) -> Tensor:
-    """The examples of one epoch, in the order that seed and epoch decide, for `steps` batches."""
-    order = torch.randperm(examples, generator=generator("stitch order", seed, epoch))
-    return order[:-1] if examples % batch_size == 1 else order
 
 
 def _parts(examples: int, how: TaskLoss, seed: int) -> tuple[Tensor, Tensor]:
@@ -241,7 +235,7 @@ def reestimate(stitched: Stitched, train: Samples, seed: int, device: str, batch
     stitched.train()
     label = f"{stitched.bottom.cut.name} -> {stitched.top.cut.name}, statistics"
     with torch.no_grad():
-        order = shuffled(len(train), batch_size, seed, 0)
-        for inputs, _ in track(train.batches(batch_size, order), label, steps(len(train), batch_size)):
+        order = epoch_order(len(train), batch_size, generator("stitch order", seed, 0))
+        for inputs, _ in track(train.batches(batch_size, order), label, steps_per_epoch(len(train), batch_size)):
             with among(ranks().sharing(len(inputs))):
                 stitched(ranks().part(inputs).to(device))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
+from modelstitch.data import steps_per_epoch
 from modelstitch.errors import SettingError
 
 BatchNorm = Literal["frozen", "batch"]
@@ -76,7 +77,9 @@ class TaskLoss:
             >>> TaskLoss().over(60_000).epochs, TaskLoss().over(2_000).epochs, TaskLoss(epochs=3).over(10).epochs
             (2, 32, 3)
         """
-        return replace(self, epochs=self.epochs or math.ceil(_STEPS / max(1, steps(examples, self.batch_size))))
+        return replace(
+            self, epochs=self.epochs or math.ceil(_STEPS / max(1, steps_per_epoch(examples, self.batch_size)))
+        )
 
     def __str__(self) -> str:
         """What records hold and are found by; a setting that is off leaves no trace, so that new ones age no record."""
@@ -84,16 +87,6 @@ class TaskLoss:
         off = {"patience": None, "precision": "float32"}
         settings = (f"{name}={value!r}" for name, value in told.items() if name not in off or value != off[name])
         return f"TaskLoss({', '.join(settings)})"
-
-
-def steps(examples: int, batch_size: int) -> int:
-    """Batches in one pass, a last one of a single example left out: it has no variance for a batch norm.
-
-    Example:
-        >>> steps(257, 128), steps(258, 128)
-        (2, 3)
-    """
-    return examples // batch_size + (examples % batch_size > 1)
 
 
 Matching = Direct | TaskLoss

@@ -5,7 +5,8 @@ from modelstitch.networks.folder import Config, load_folder, save_network, weigh
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
 from modelstitch.networks.references import LoadedNetwork, load_network
-from modelstitch.networks.resnet import resnet18
+from modelstitch.networks.resnet import resnet18, resnet164
+from modelstitch.networks.vit import vit
 
 __all__ = [
     "ARCHITECTURES",
@@ -17,6 +18,8 @@ __all__ = [
     "mlp",
     "myrtle",
     "resnet18",
+    "resnet164",
     "save_network",
+    "vit",
     "weights_fingerprint",
 ]

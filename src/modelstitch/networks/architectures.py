@@ -11,10 +11,17 @@ from torch import nn
 from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
-from modelstitch.networks.resnet import resnet18
+from modelstitch.networks.resnet import resnet18, resnet164
+from modelstitch.networks.vit import vit
 from modelstitch.seeding import seeded
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "myrtle": myrtle, "resnet18": resnet18}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "myrtle": myrtle,
+    "resnet18": resnet18,
+    "resnet164": resnet164,
+    "vit": vit,
+}
 
 
 def build(architecture: str, *, seed: int, **options: Any) -> nn.Module:

@@ -5,6 +5,6 @@ of them this one is. ``ranks`` holds what they tell each other, ``norm`` the bat
 """
 
 from modelstitch.parallel.launch import STRATEGIES, launch
-from modelstitch.parallel.ranks import Ranks, among, ranks
+from modelstitch.parallel.ranks import Ranks, among, by_first, place_for, ranks
 
-__all__ = ["STRATEGIES", "Ranks", "among", "launch", "ranks"]
+__all__ = ["STRATEGIES", "Ranks", "among", "by_first", "launch", "place_for", "ranks"]

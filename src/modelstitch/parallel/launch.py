@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from modelstitch.errors import SettingError, StitchError
+from modelstitch.errors import Parted, SettingError, StitchError
 from modelstitch.parallel.ranks import Ranks, among, ranks
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ T = TypeVar("T")
 STRATEGIES = ("ddp", "ddp_spawn")
 _DEVICES = ("cpu", "cuda")
 # How long a process that met an error waits for the others to meet it too.
-_PATIENCE = timedelta(seconds=10)
+_PATIENCE = timedelta(seconds=60)
 
 
 def launch(
@@ -57,6 +57,7 @@ def launch(
     Raises:
         SettingError: a number below one, no such device or strategy, or no Lightning Fabric.
         StitchError: what every process met.
+        Parted: what one process met alone.
 
     Example:
         >>> launch(max, 1, 2)
@@ -115,16 +116,14 @@ def _inside(fabric: Any, function: Callable[..., Any], arguments: tuple[Any, ...
     group = distributed.new_group(backend="gloo")
     # A group of its own, since a wait may only be short in all that a group does.
     failing = distributed.new_group(backend="gloo", timeout=_PATIENCE)
-    here = Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), group)
+    here = Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), group, failing)
     try:
         with among(here), _silence(here):
             result = function(*arguments)
+    except Parted:
+        raise
     except StitchError as error:
-        try:
-            distributed.barrier(failing)
-        except RuntimeError:
-            # The others have not met it and wait for this process: its end is what stops them.
-            raise error from None
+        here.all_fail(error)
         # Nobody leaves before all know that they may: a connection that is closed would look like a loss.
         with contextlib.suppress(RuntimeError):
             distributed.barrier(failing)

@@ -10,36 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from modelstitch.errors import SettingError
+from modelstitch.parallel.exchange import summed
 from modelstitch.parallel.ranks import ranks
 
 _KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(_: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total
-
-
-def _sum(x: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
-    return total
 
 
 def whole_batch_norm(
@@ -67,12 +46,12 @@ def whole_batch_norm(
     # Sixteen bits, which autocast hands on, are too few for a sum.
     values = x.to(torch.promote_types(x.dtype, torch.float32))
     number = values.new_tensor([float(x.numel() // x.shape[1])])
-    sums = _sum(torch.cat([values.sum(axes), number]))
+    sums = summed(torch.cat([values.sum(axes), number]))
     n = sums[-1].detach()
     centre = sums[:-1] / n
     # About the mean of all, in a second exchange: sums of squares would lose the digits of a large mean.
     apart = values - centre.view(shape)
-    spread = _sum(apart.square().sum(axes)) / n
+    spread = summed(apart.square().sum(axes)) / n
     if mean is not None and var is not None:
         with torch.no_grad():
             mean.lerp_(centre.to(mean), momentum)

@@ -7,18 +7,21 @@ by itself (a failure, an early stop, a record found in a file) must be shared be
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from modelstitch.errors import SettingError, StitchError
+from modelstitch.errors import Parted, SettingError, StitchError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class Ranks:
         count: how many there are.
         device: where this one computes; None where nobody has decided that.
         objects: the group that exchanges Python objects, over the hosts' memory.
+        failing: the group in which those that met an error wait for the others, for a short time.
     """
 
     rank: int = 0
     count: int = 1
     device: str | None = None
     objects: Any = None
+    failing: Any = None
 
     @property
     def first(self) -> bool:
@@ -170,6 +175,23 @@ class Ranks:
             if one is not None:
                 raise one
 
+    def all_fail(self, error: Exception) -> None:
+        """Wait until every process has met an error as well, after which all may go on.
+
+        Raises:
+            Parted: they have not, and wait for what this process will never send: its end is what stops them.
+        """
+        if not self.several:
+            return
+        from torch import distributed
+
+        try:
+            distributed.barrier(self.failing)
+        except RuntimeError:
+            found = f"an error that process {self.rank} met alone: {error}"
+            do = "see to that, then start again: what is stored is whole"
+            raise Parted(f"one run over {self.count} processes", found, do) from error
+
     def check_same(self, what: str, thing: object) -> None:
         """Refuse processes that were asked for different things: each would wait for what the others never do.
 
@@ -204,3 +226,18 @@ def among(here: Ranks) -> Iterator[None]:
         yield
     finally:
         _here = before
+
+
+def by_first(do: Callable[P, T]) -> Callable[P, T]:
+    """A function that the first process carries out, and whose result or error all have; all must call it."""
+
+    @functools.wraps(do)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return ranks().from_first(lambda: do(*args, **kwargs))
+
+    return run
+
+
+def place_for(device: str | torch.device | None) -> str | torch.device:
+    """Where to compute: as asked, else on this process's own device where there are several, else on the CPU."""
+    return device or ranks().device or "cpu"

@@ -1,28 +1,47 @@
-"""Base networks trained once and kept: a folder that already holds what is asked is not trained again."""
+"""Base networks trained once and kept: a folder that already holds what is asked is not trained again.
+
+A network can also be kept as it was after some epochs, each time in a folder of its own, ``FOLDER/epochs/NNN``. Beware:
+such a checkpoint is no network trained for less time, since its learning rate had not dropped yet.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from modelstitch.data import Samples, Split
-from modelstitch.errors import SettingError
+from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks import Config, build, load_folder, save_network
 from modelstitch.networks.folder import CONFIG
-from modelstitch.parallel import ranks
-from modelstitch.pretraining.supervised import Schedule, error_percent, train_supervised
+from modelstitch.parallel import by_first, place_for
+from modelstitch.pretraining.descent import Curve, Schedule
+from modelstitch.pretraining.simclr import TEMPERATURE, fit_head, train_simclr
+from modelstitch.pretraining.supervised import error_percent, train_supervised
 
-SCHEDULES = {
-    "digits": Schedule(epochs=12),
-    "fashion_mnist": Schedule(epochs=6),
-    "cifar10": Schedule(epochs=64),
+Method = Literal["supervised", "simclr"]
+METHODS: tuple[str, ...] = get_args(Method)
+SCHEDULES: dict[str, dict[str, Schedule]] = {
+    "supervised": {
+        "digits": Schedule(epochs=12),
+        "fashion_mnist": Schedule(epochs=6),
+        "cifar10": Schedule(epochs=64),
+    },
+    "simclr": {
+        "digits": Schedule(epochs=60, batch_size=256),
+        "fashion_mnist": Schedule(epochs=30, batch_size=256),
+        "cifar10": Schedule(epochs=200, batch_size=256),
+    },
 }
-"""What each data set takes by default; a smaller copy of one (``name-sizes``) takes the same."""
+"""What each method takes by default on each data set; a part of one or a relabelled one (``name-…``) takes the same."""
+
+# What a configuration says of training that was not asked.
+_FOUND = ("curve", "head_curve")
 
 
 def train_network(
@@ -31,7 +50,9 @@ def train_network(
     *,
     seed: int,
     folder: str | Path,
+    method: Method = "supervised",
     schedule: Schedule | None = None,
+    checkpoints: Sequence[int] = (),
     device: str | torch.device | None = None,
     **options: Any,
 ) -> Config:
@@ -39,47 +60,88 @@ def train_network(
 
     Args:
         architecture: a name in ``modelstitch.networks.ARCHITECTURES``.
-        split: what to learn, and what to judge the result on.
+        split: what to learn, and what to judge the result on; its name and fingerprints are stored, so that a subset
+            or other labels make another network.
         seed: keys the initial weights, the order and the augmentation.
         folder: the network folder to write.
-        schedule: how long and how fast; by default the data set's own.
-        device: where to compute; it is no part of what is asked. By default this process's own, else the CPU.
-        options: the architecture's own; input size and classes are taken from the data.
+        method: ``supervised``, or ``simclr``: the labels are seen by the last layer alone, which is fitted afterwards.
+        schedule: how long and how fast; by default the data set's own for that method.
+        checkpoints: epochs after which the network is kept as well, each time in the network folder that
+            `checkpoint_folder` names, with the curve so far and the test error then. They change nothing else.
+        device: where to compute; it is no part of what is asked. By default this process's own where there are
+            several, else the CPU.
+        options: the architecture's own; input size and classes are taken from the data unless told here.
 
     Returns:
-        The configuration as stored: what was asked, the learning curve, and ``test_error`` in percent.
+        The configuration as stored: what was asked, the learning curve, and ``test_error`` in percent. One by simclr
+        names its method and has two curves, the other being the last layer's, ``head_curve``.
 
     Raises:
-        SettingError: the folder holds another network, or the data has no default schedule.
+        SettingError: the folder holds another network or lacks a checkpoint, there is no such epoch or method, or the
+            data has no default schedule.
         BadFile: the folder holds a damaged network.
         NotWritable: the folder refuses.
     """
-    schedule = schedule or _default_schedule(split.train)
-    options = {**_data_options(architecture, split.train), **options}
-    asked = _asked(architecture, options, split, seed, schedule)
-    if held := ranks().from_first(lambda: _stored(folder, asked) if (Path(folder) / CONFIG).exists() else None):
-        return held
+    _check_method(method)
+    schedule = schedule or default_schedule(split.train.name, method)
+    _check_epochs(checkpoints, schedule)
+    options = {**data_options(architecture, split.train), **options}
+    asked = _asked(architecture, options, split, seed, method, schedule)
+    if there := _stored(folder, asked, checkpoints):
+        return there
+    place = place_for(device)
     network = build(architecture, seed=seed, **options)
-    curve = train_supervised(network, split.train, schedule=schedule, seed=seed, device=device)
-    place = device or ranks().device or "cpu"
-    found = {"test_error": error_percent(network, split.test, device=place), "versions": _versions()}
-    config = {**asked, "training": {**asked["training"], "curve": curve}, **found}
-    return ranks().from_first(lambda: _saved(network, config, folder))
+
+    def keep(folder: str | Path, **told: Any) -> Config:
+        if method == "simclr":
+            told["head_curve"] = fit_head(network, split.train, seed=seed, device=place)
+        found = {"test_error": error_percent(network.eval(), split.test, device=place), "versions": _versions()}
+        return _saved(network, {**asked, "training": {**asked["training"], **told}, **found}, folder)
+
+    def after_epoch(curve: Curve) -> None:
+        if len(curve) in checkpoints:
+            keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
+
+    settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
+    train = train_simclr if method == "simclr" else train_supervised
+    return keep(folder, curve=train(network, split.train, **settings))
 
 
+@by_first
 def _saved(network: nn.Module, config: Config, folder: str | Path) -> Config:
     """The configuration as the folder gives it back."""
     save_network(network, config, folder)
     return load_folder(folder)[1]
 
 
+def checkpoint_folder(folder: str | Path, epoch: int) -> Path:
+    """Where `train_network` keeps a network as it was after an epoch.
+
+    Example:
+        >>> checkpoint_folder("nets/a", 7).as_posix()
+        'nets/a/epochs/007'
+    """
+    return Path(folder) / "epochs" / f"{epoch:03d}"
+
+
+def _check_epochs(checkpoints: Sequence[int], schedule: Schedule) -> None:
+    for epoch in checkpoints:
+        if not 1 <= epoch <= schedule.epochs:
+            asked = f"keep a network after epoch {epoch}"
+            raise SettingError(asked, f"{schedule.epochs} epochs", f"choose 1 to {schedule.epochs}")
+
+
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__}
 
 
-def _asked(architecture: str, options: dict[str, Any], split: Split, seed: int, schedule: Schedule) -> Config:
+def _asked(
+    architecture: str, options: dict[str, Any], split: Split, seed: int, method: str, schedule: Schedule
+) -> Config:
     """The part of a configuration that is known before training, as JSON gives it back."""
     train = split.train
+    # The method that goes without saying leaves no trace, so that others make no stored network another.
+    told = {} if method == "supervised" else {"method": method, "temperature": TEMPERATURE}
     return {
         "architecture": architecture,
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
@@ -91,14 +153,28 @@ def _asked(architecture: str, options: dict[str, Any], split: Split, seed: int, 
             "mean": list(train.mean),
             "std": list(train.std),
         },
-        "training": {"seed": seed, **dataclasses.asdict(schedule)},
+        "training": {"seed": seed, **told, **dataclasses.asdict(schedule)},
     }
 
 
-def _stored(folder: str | Path, asked: Config) -> Config:
-    """The configuration in the folder, if it says what is asked."""
+@by_first
+def _stored(folder: str | Path, asked: Config, checkpoints: Sequence[int]) -> Config | None:
+    """The configuration in the folder, if it and its checkpoints say what is asked; None where there is none."""
+    if not (Path(folder) / CONFIG).exists():
+        return None
+    for epoch in sorted(checkpoints):
+        place = checkpoint_folder(folder, epoch)
+        if not (place / CONFIG).exists():
+            # Training again only for this would have to write over the network that is there.
+            found, do = f"a trained network without {place}", "name another folder, or remove this one"
+            raise SettingError(f"a network after epoch {epoch} in {folder}", found, do)
+        _check_same(place, {**asked, "training": {**asked["training"], "epoch": epoch}})
+    return _check_same(folder, asked)
+
+
+def _check_same(folder: str | Path, asked: Config) -> Config:
     _, config = load_folder(folder)
-    training = {key: value for key, value in config.get("training", {}).items() if key != "curve"}
+    training = {key: value for key, value in config.get("training", {}).items() if key not in _FOUND}
     held = {**{key: config.get(key) for key in asked}, "training": training}
     for key, value in asked.items():
         if held[key] != value:
@@ -107,16 +183,38 @@ def _stored(folder: str | Path, asked: Config) -> Config:
     return config
 
 
-def _data_options(architecture: str, samples: Samples) -> dict[str, int]:
+def data_options(architecture: str, samples: Samples) -> dict[str, int]:
     """What the data decides about a network."""
     shape = samples.inputs.shape
     size = {"inputs": shape[1:].numel()} if architecture == "mlp" else {"channels": shape[1]}
+    if architecture == "vit":
+        size["size"] = shape[2]
     return {**size, "classes": samples.classes}
 
 
-def _default_schedule(samples: Samples) -> Schedule:
-    family = samples.name.split("-")[0]
-    if family not in SCHEDULES:
-        known = ", ".join(SCHEDULES)
-        raise SettingError(f"train on {samples.name!r}", f"default schedules for {known} only", "give a schedule")
-    return SCHEDULES[family]
+def default_schedule(data: str, method: str = "supervised") -> Schedule:
+    """What a data set takes by default.
+
+    Args:
+        data: its name, or that of a part of it or of other labels (``name-…``).
+        method: how the network learns.
+
+    Raises:
+        SettingError: no such method, or no schedule for that data.
+
+    Example:
+        >>> default_schedule("fashion_mnist-noise0.5-seed0").epochs
+        6
+    """
+    _check_method(method)
+    family = data.split("-")[0]
+    if family not in SCHEDULES[method]:
+        known = ", ".join(SCHEDULES[method])
+        raise SettingError(f"train on {data!r}", f"default schedules for {known} only", "give a schedule")
+    return SCHEDULES[method][family]
+
+
+def _check_method(method: str) -> None:
+    if method not in METHODS:
+        do = did_you_mean(method, METHODS, f"choose one of {', '.join(METHODS)}")
+        raise SettingError(f"train a network by {method!r}", "no such method", do)

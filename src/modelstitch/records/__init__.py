@@ -1,11 +1,24 @@
-"""What was found: one record per stitching, written so that a killed run loses at most the job in hand.
+"""What was found: one record per stitching, in a store that no kill can corrupt.
 
-Records lie in a text file with one JSON object a line, which every tool reads and several processes may append to.
+A store is one SQLite file, to which several processes may write; a text file with one JSON object a line is its export.
 Beware: a failed stitching is a record too. It carries its reason and no value, so that it can never pass for a score.
 """
 
-from modelstitch.records.file import RecordFile, open_records
+from modelstitch.records.exporting import Answer, export
+from modelstitch.records.opening import open_failures, open_records, open_stitch, query
 from modelstitch.records.record import Record
+from modelstitch.records.store import Store, StoredNetwork
 from modelstitch.records.table import Records
 
-__all__ = ["Record", "RecordFile", "Records", "open_records"]
+__all__ = [
+    "Answer",
+    "Record",
+    "Records",
+    "Store",
+    "StoredNetwork",
+    "export",
+    "open_failures",
+    "open_records",
+    "open_stitch",
+    "query",
+]

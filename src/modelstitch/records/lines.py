@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 from modelstitch.errors import BadFile, NumericalFailure, SettingError
@@ -32,9 +33,37 @@ def record_of(line: bytes, place: str) -> Record:
         found = json.loads(line)
     except ValueError as error:
         raise BadFile(asked, f"no JSON ({error})", do) from error
+    return checked(found, asked, do)
+
+
+def records_in_lines(path: Path) -> list[Record]:
+    """The records of an export, in the order of its lines.
+
+    Raises:
+        BadFile: there is no such file, or a line of it is torn or foreign; the line number is named.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        do = "name a file that `modelstitch stitch --out` or `Records.save` has written"
+        raise BadFile(f"open the records in {path}", error.strerror or str(error), do) from error
+    return [record_of(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+
+
+def checked(found: object, asked: str, do: str) -> Record:
+    """The record that these values make.
+
+    Args:
+        found: a value for each column, as JSON gives it.
+        asked: what was read, for the error.
+        do: the way out, for the error.
+
+    Raises:
+        BadFile: other columns, or what no record can hold.
+    """
     if not isinstance(found, dict) or found.keys() != COLUMNS.keys():
         raise BadFile(asked, _difference(found), "read it with the modelstitch that wrote it, or " + do)
-    wrong = [f"{name} is {found[name]!r}" for name, kind in COLUMNS.items() if not _is(found[name], kind)]
+    wrong = [f"{name} is {found[name]!r}" for name, kind in COLUMNS.items() if not is_a(kind, found[name])]
     if wrong:
         raise BadFile(asked, ", ".join(wrong), do)
     try:
@@ -52,15 +81,16 @@ def _difference(found: object) -> str:
     return "; ".join(f"{word} columns {', '.join(names)}" for word, names in sides.items() if names)
 
 
-def _is(value: object, kind: str) -> bool:
+def is_a(kind: str, value: object) -> bool:
+    """Whether a value, as JSON gives it, can stand in a column of this kind."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return {
         "str": isinstance(value, str),
         "int": number and isinstance(value, int),
         "float": number,
         "float | None": number or value is None,
-        "tuple[float, ...]": isinstance(value, list) and all(_is(item, "float") for item in value),
-        "dict[str, str]": isinstance(value, dict) and all(_is(item, "str") for item in value.values()),
+        "tuple[float, ...]": isinstance(value, list) and all(is_a("float", item) for item in value),
+        "dict[str, str]": isinstance(value, dict) and all(is_a("str", item) for item in value.values()),
     }[kind]
 
 

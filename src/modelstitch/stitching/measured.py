@@ -18,6 +18,7 @@ from modelstitch.moments import Moments
 from modelstitch.penalty import Outcome, agreement, evaluate_all, penalty_of
 from modelstitch.records import Record
 from modelstitch.stitches import Affine, Family
+from modelstitch.stitching.kept import stitch_bytes
 from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.prepared import Prepared
 from modelstitch.stitching.provenance import key_of, provenance
@@ -60,6 +61,19 @@ class Place:
     test_moments: Moments | NumericalFailure | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One stitching measured.
+
+    Attributes:
+        record: what was found.
+        stitch: what was learnt, as a safetensors file (`stitch_bytes`); None where nothing was.
+    """
+
+    record: Record
+    stitch: bytes | None
+
+
 def measure(
     places: Sequence[Place],
     bottom: Prepared,
@@ -70,7 +84,7 @@ def measure(
     *,
     control: str = "",
     budget: Budget | None = None,
-) -> list[Record]:
+) -> list[Measured]:
     """Fit the stitches of one pair of networks, all in one pass, and measure them.
 
     Args:
@@ -84,7 +98,7 @@ def measure(
         budget: room for activations; it changes no record.
 
     Returns:
-        One record a place; a numerical failure is a record too, with its reason and without a value.
+        One a place; a numerical failure is a record too, with its reason and without a value.
 
     Raises:
         StitchError: anything but a numerical failure.
@@ -104,18 +118,23 @@ def measure(
     fitted = [found.stitched for found in fits if isinstance(found, Fit)]
     outcomes = iter(evaluate_all(fitted, test, budget=budget))
     moments = _test_moments(places, cuts, bottom, top, test, budget)
-    results = []
-    for found, sums in zip(fits, moments, strict=True):
-        outcome = next(outcomes) if isinstance(found, Fit) else found
-        results.append(_found(found, outcome, bottom, top, sums, setting))
+    outcome_of = [next(outcomes) if isinstance(fit, Fit) else fit for fit in fits]
+    results = [_found(*each, bottom, top, setting) for each in zip(fits, outcome_of, moments, strict=True)]
     share = (time.perf_counter() - begun) / len(places)
-    records = []
-    for place, (below, above), result in zip(places, cuts, results, strict=True):
+    measured = []
+    for place, pair, fit, result in zip(places, cuts, fits, results, strict=True):
         columns = asked(place.stitching, bottom, top, train, test, setting, control)
-        columns |= {"key": key_of(columns), "bottom_depth": below.depth, "top_depth": above.depth}
+        columns |= {"key": key_of(columns), "bottom_depth": pair[0].depth, "top_depth": pair[1].depth}
         columns |= {"n_fit": len(train), "n_test": len(test), "seconds": share}
-        records.append(Record(**columns, **result, **provenance(top.device)))
-    return records
+        record = Record(**columns, **result, **provenance(top.device))
+        measured.append(Measured(record, _learnt(fit, record)))
+    return measured
+
+
+def _learnt(fit: Fit | NumericalFailure, record: Record) -> bytes | None:
+    if isinstance(fit, NumericalFailure) or record.status == "failed":
+        return None
+    return stitch_bytes(fit.stitched, record.batch_norm)
 
 
 def asked(
@@ -158,9 +177,9 @@ def _matching(setting: Setting, examples: int) -> str:
 def _found(
     found: Fit | NumericalFailure,
     outcome: Outcome | NumericalFailure,
+    moments: Moments | NumericalFailure,
     bottom: Prepared,
     top: Prepared,
-    moments: Moments | NumericalFailure,
     setting: Setting,
 ) -> dict[str, Any]:
     """The columns of a record that are measured; of a failure, the reason alone."""

@@ -10,10 +10,10 @@ from modelstitch.budget import Budget
 from modelstitch.data import Samples, as_samples, check_disjoint
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss
-from modelstitch.records import Record, RecordFile, Records
+from modelstitch.records import Record, Records, Store
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching import Setting, Stitching, check_classes, check_identity, prepare
-from modelstitch.sweep.groups import Job, run
+from modelstitch.sweep.groups import Shared, run
 
 
 def stitch_all(
@@ -31,7 +31,7 @@ def stitch_all(
     seed: int = 0,
     device: str | None = None,
     budget: Budget | None = None,
-    store: RecordFile | None = None,
+    store: Store | None = None,
 ) -> Records:
     """Stitch two networks at every matching cut, in both directions.
 
@@ -53,7 +53,7 @@ def stitch_all(
         seed: of the untrained bottoms, the matching and the intervals.
         device: where to compute; by default where ``a`` is.
         budget: room for activations, in memory and on disk; it changes no record.
-        store: a file that takes each record as soon as it is measured; what it already holds is not measured again.
+        store: takes each record as soon as it is measured; what it already holds is not measured again.
 
     Returns:
         The records, stitchings first, then controls.
@@ -68,14 +68,14 @@ def stitch_all(
     check_classes(list(zip(names, (a, b), strict=True)), measure_on)
     first = prepare(a, names[0], measure_on, device=device)
     second = prepare(b, names[1], measure_on, device=first.device)
-    job = Job(fit_on, measure_on, setting, every, budget or Budget())
-    groups = job.directions(first, second, both=True)
+    shared = Shared(fit_on, measure_on, setting, "all" if every else "blocks", budget or Budget())
+    groups = shared.directions(first, second, both=True)
     if not any(group.pairs for group in groups):
         found = "no two cuts with the same positions and kind"
         raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", found, "compare networks that take the same input")
     if with_controls:
-        groups += [job.self_stitches(first), job.self_stitches(second)]
-        groups += [*job.untrained(first, second), *job.untrained(second, first)]
+        groups += [shared.self_stitches(first), shared.self_stitches(second)]
+        groups += [*shared.untrained(first, second), *shared.untrained(second, first)]
     return run(groups, store)
 
 
@@ -91,7 +91,7 @@ def stitch(
     seed: int = 0,
     device: str | None = None,
     budget: Budget | None = None,
-    store: RecordFile | None = None,
+    store: Store | None = None,
 ) -> Record:
     """One stitching: ``stitch("A@layer2.1 -> B@layer2.1", {"A": A, "B": B}, train, test)``.
 
@@ -131,8 +131,8 @@ def stitch(
     setting.family.check(*pair)
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)
-    job = Job(fit_on, measure_on, setting, False, budget or Budget())
-    return run([job.group(bottom, top, [pair])], store)[0]
+    shared = Shared(fit_on, measure_on, setting, budget=budget or Budget())
+    return run([shared.group(bottom, top, [pair])], store)[0]
 
 
 def _data(train: object, test: object) -> tuple[Samples, Samples]:

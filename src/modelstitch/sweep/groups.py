@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
+from typing import Literal, Protocol, runtime_checkable
 
 from modelstitch import controls
 from modelstitch.budget import Budget
+from modelstitch.cut import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching import moments_or_failures
@@ -16,9 +18,23 @@ from modelstitch.moments import Moments
 from modelstitch.pairs import Pair, matching_cuts
 from modelstitch.parallel import ranks
 from modelstitch.progress import track
-from modelstitch.records import Record, RecordFile, Records
-from modelstitch.stitches import Identity
-from modelstitch.stitching import Place, Prepared, Setting, Stitching, asked, check_identity, key_of, measure, prepare
+from modelstitch.records import Record, Records
+from modelstitch.stitches import Family, Identity
+from modelstitch.stitching import (
+    Measured,
+    Place,
+    Prepared,
+    Setting,
+    Stitching,
+    asked,
+    check_identity,
+    key_of,
+    measure,
+    prepare,
+)
+
+Cuts = Literal["blocks", "all", "grid"] | Sequence[str]
+"""Where to stitch: one cut a block, all legal cuts, every block's bottom below every block's top, or cuts by name."""
 
 
 class _Statistics:
@@ -44,27 +60,27 @@ class _Statistics:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Shared:
     """What all stitchings of one call have in common.
 
     Args:
         train: to fit on.
         test: to measure on.
         setting: how to choose the stitches.
-        every: all legal cuts instead of one a block.
+        cuts: where.
         budget: room for activations; it changes no record.
     """
 
     train: Samples
     test: Samples
     setting: Setting
-    every: bool
+    cuts: Cuts = "blocks"
     budget: Budget = Budget()  # noqa: RUF009 - a frozen dataclass
 
     def pairs(self, bottom: Prepared, top: Prepared) -> list[Pair]:
         """The cuts to stitch at, each checked to give its network bit for bit."""
-        below, above = (p.captured.cuts[1:-1] if self.every else p.captured.blocks for p in (bottom, top))
-        found = matching_cuts(below, above, self.setting.family)
+        below, above = (_cuts_of(one, self.cuts) for one in (bottom, top))
+        found = pairs_at(self.cuts, below, above, self.setting.family)
         check_identity(bottom, [x for x, _ in found], self.test)
         check_identity(top, [y for _, y in found], self.test)
         return found
@@ -98,7 +114,7 @@ class Group:
     """The stitchings of one pair of networks one way: fitted and measured in one pass.
 
     Args:
-        job: what they have in common with others.
+        shared: what they have in common with others.
         bottom: the network that lends its bottoms.
         top: the network that lends its tops.
         pairs: the cuts of each.
@@ -107,7 +123,7 @@ class Group:
         tests: moments over the examples to measure on.
     """
 
-    job: Job
+    shared: Shared
     bottom: Prepared
     top: Prepared
     pairs: Sequence[Pair]
@@ -117,13 +133,13 @@ class Group:
 
     def key(self, pair: Pair) -> str:
         """What identifies the record of these cuts."""
-        job, stitching = self.job, self._stitching(pair)
-        return key_of(asked(stitching, self.bottom, self.top, job.train, job.test, job.setting, self.control))
+        shared, stitching = self.shared, self._stitching(pair)
+        return key_of(asked(stitching, self.bottom, self.top, shared.train, shared.test, shared.setting, self.control))
 
-    def measure(self, pairs: Sequence[Pair]) -> list[Record]:
-        """The records of some of the pairs."""
-        job = self.job
-        closed = job.setting.starts_in_closed_form
+    def measure(self, pairs: Sequence[Pair]) -> list[Measured]:
+        """Some of the pairs, fitted and measured."""
+        shared = self.shared
+        closed = shared.setting.starts_in_closed_form
         places = [
             Place(
                 self._stitching(pair),
@@ -132,14 +148,45 @@ class Group:
             )
             for pair in pairs
         ]
-        data = (job.train, job.test, job.setting)
-        return measure(places, self.bottom, self.top, *data, control=self.control, budget=job.budget)
+        data = (shared.train, shared.test, shared.setting)
+        return measure(places, self.bottom, self.top, *data, control=self.control, budget=shared.budget)
 
     def _stitching(self, pair: Pair) -> Stitching:
         return Stitching(self.bottom.name, pair[0].name, self.top.name, pair[1].name)
 
 
-def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
+def _cuts_of(one: Prepared, cuts: Cuts) -> Sequence[Cut]:
+    if cuts == "all":
+        return one.captured.cuts[1:-1]
+    return one.captured.blocks if isinstance(cuts, str) else [one.captured.find(name) for name in cuts]
+
+
+def pairs_at(cuts: Cuts, below: Sequence[Cut], above: Sequence[Cut], family: Family) -> list[Pair]:
+    """The pairs of cuts that are asked for and that the family can map.
+
+    Args:
+        cuts: where.
+        below: the cuts of the bottom to choose from.
+        above: those of the top.
+        family: of the stitches.
+    """
+    if cuts == "grid":
+        return [(x, y) for y in above for x in below if family.obstacle(x, y) is None]
+    return matching_cuts(below, above, family)
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """What takes records as they are made: a `Store`, or, in a worker, `Collected`."""
+
+    def finished(self, keys: Iterable[str]) -> Mapping[str, Record | None]:
+        """Of these keys, those that need not be measured again; None where the record lies elsewhere."""
+
+    def append(self, record: Record, stitch: bytes | None = None) -> None:
+        """Take a record, and what its stitch has learnt."""
+
+
+def run(groups: Sequence[Group], store: Keeper | None) -> Records:
     """Measure what the store does not hold, each group in one pass, and put it there.
 
     Args:
@@ -149,25 +196,19 @@ def run(groups: Sequence[Group], store: RecordFile | None) -> Records:
     Returns:
         All records, those found in the store among them.
     """
-    records = []
     # The keys hash weights, data and settings: all that could set two processes to different work.
     ranks().check_same("a sweep", [group.key(pair) for group in groups for pair in group.pairs])
+    records: list[Record | None] = []
     for group in track(groups, "pairs of networks", len(groups)):
-        # Looked up anew each time: another process may be filling the same store from the other end.
         keys = [group.key(pair) for pair in group.pairs]
-        found = ranks().from_first(partial(_stored, store, keys))
-        missing = [pair for pair in group.pairs if group.key(pair) not in found]
+        # Looked up anew each time: another process may be filling the same store from the other end.
+        found = dict(store.finished(keys)) if store else {}
+        missing = [pair for pair, key in zip(group.pairs, keys, strict=True) if key not in found]
         with kept_memory():
             made = group.measure(missing) if missing else []
-        for record in made:
-            if store and ranks().first:
-                store.append(record)
-            found[record.key] = record
-        records += [found[group.key(pair)] for pair in group.pairs]
-    return Records(records)
-
-
-def _stored(store: RecordFile | None, keys: Sequence[str]) -> dict[str, Record]:
-    """The records of these keys that are there and no failures."""
-    there = store.records().only(status="ok") if store else Records()
-    return {record.key: record for record in there if record.key in set(keys)}
+        for one in made:
+            if store:
+                store.append(one.record, one.stitch)
+            found[one.record.key] = one.record
+        records += [found[key] for key in keys]
+    return Records(record for record in records if record)

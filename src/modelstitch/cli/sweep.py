@@ -1,0 +1,80 @@
+"""``modelstitch sweep``: a recipe planned or carried out; ``modelstitch schema``: what a recipe may hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelstitch.cli import inputs, runs
+from modelstitch.cli.options import Device, Json, Threads
+from modelstitch.cli.processes import shared
+from modelstitch.errors import SettingError
+
+if TYPE_CHECKING:
+    from modelstitch.sweep.engines import Engine
+
+_RAY = "Run jobs as tasks of Ray: 'local', or a cluster's address (extra: ray)."
+
+
+@shared
+def sweep(
+    recipe: Annotated[Path, typer.Argument(help="A YAML file; `modelstitch schema` tells what it may hold.")],
+    out: Annotated[Path | None, typer.Option(help="The run's store; runs/NAME.sqlite by default. Resumes.")] = None,
+    networks: Annotated[Path, typer.Option(help="Trained networks, shared by all recipes.")] = Path("runs/networks"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it may cost.")] = False,
+    jobs: Annotated[int, typer.Option(help="How many jobs at once, each in a process of its own.")] = 1,
+    ray: Annotated[str | None, typer.Option(help=_RAY)] = None,
+    memory: Annotated[float | None, typer.Option(help="GB of memory for activations, each job; 2 by default.")] = None,
+    device: Device = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Carry out a recipe: train what is missing, stitch every pair, and keep each record as soon as it is there."""
+    from modelstitch.recipe import read_recipe
+
+    asked, text = read_recipe(recipe)
+    path = out or Path("runs") / f"{asked.name}.sqlite"
+    inputs.use_threads(threads)
+    common: dict[str, Any] = {
+        "networks": networks,
+        "device": inputs.device_of(device),
+        "budget": inputs.budget_of(memory, None),
+    }
+    if dry_run:
+        from modelstitch.sweep import foresee
+
+        runs.outlook(foresee(text, path, **common), as_json)
+        return
+    from modelstitch.records import Store
+    from modelstitch.sweep import run_recipe
+
+    store = Store(path)
+    records = run_recipe(text, store, engine=_engine(jobs, ray), **common)
+    runs.run(records, store, as_json)
+
+
+def _engine(jobs: int, ray: str | None) -> Engine:
+    from modelstitch.parallel import ranks
+    from modelstitch.sweep.engines import Here, Processes
+
+    if ranks().several and (jobs != 1 or ray is not None):
+        asked = f"{'--jobs' if jobs != 1 else '--ray'} over {ranks().count} processes"
+        found = "processes that do each job together, and jobs side by side"
+        raise SettingError(asked, found, "choose one: --devices and --nodes, or --jobs, or --ray")
+    if ray is not None:
+        from modelstitch.sweep.on_ray import OnRay
+
+        if jobs != 1:
+            raise SettingError("--jobs with --ray", "two ways to run jobs", "leave --jobs out: Ray has its own count")
+        return OnRay(ray)
+    return Here() if jobs == 1 else Processes(jobs)
+
+
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors that check YAML while it is written."""
+    from modelstitch.recipe import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2))

@@ -1,0 +1,269 @@
+"""What may stand in a recipe: one spelling for each thing, and nothing that is not known.
+
+Defaults are those of the library's own calls: what a recipe leaves out, it leaves to them.
+Beware: names of families, matchings, measures and data sets are written out here, because the rooms that hold them need
+torch; a test holds both lists to each other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
+
+# Names become names of networks in records, in `A@cut -> B@cut` and in pages: letters, digits and three marks.
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+DataName = Literal["digits", "fashion_mnist", "cifar10"]
+
+
+class _Part(BaseModel):
+    """A part of a recipe: unknown keys are refused, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Part):
+    """The examples that stitches are fitted and measured on.
+
+    Attributes:
+        name: a data set that modelstitch knows.
+        folder: where its files lie; by default the usual places are searched.
+        train: how many train examples stitches are fitted on; all unless told otherwise.
+        test: how many test examples they are measured on; all unless told otherwise.
+    """
+
+    name: DataName
+    folder: str | None = None
+    train: PositiveInt | None = None
+    test: PositiveInt | None = None
+
+
+class LabelMap(_Part):
+    """What a network learns in place of the true labels.
+
+    Attributes:
+        superclasses: learn the data set's two super-classes instead of its classes.
+        noise: share (0 to 1) of train labels replaced by uniformly random ones.
+    """
+
+    superclasses: bool = False
+    noise: Share = 0.0
+
+
+class TrainedNetwork(_Part):
+    """A network to train; for each seed one, called ``NAME-SEED``.
+
+    Attributes:
+        architecture: as ``modelstitch train`` knows it.
+        options: the architecture's own, such as ``width``.
+        samples: learn from so many train examples, the first of one shuffled order, so that subsets are nested.
+        half: learn from this half (0 or 1) of that order.
+        labels: what to learn in place of the true labels.
+        method: ``supervised``, or ``simclr`` with a linear classifier on frozen features.
+        epochs: passes over the data; by default the data set's own number, as are the following.
+        batch_size: examples a step.
+        learning_rate: of the first half of all steps.
+        weight_decay: on every parameter.
+        checkpoint: use the network as it was after so many epochs of the whole schedule.
+        seeds: of initial weights, order and augmentation.
+    """
+
+    architecture: Name
+    options: dict[str, int | float | bool | list[int]] = {}
+    samples: PositiveInt | None = None
+    half: Literal[0, 1] | None = None
+    labels: LabelMap = LabelMap()
+    method: Literal["supervised", "simclr"] = "supervised"
+    epochs: PositiveInt | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    learning_rate: Rate | None = None
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    checkpoint: PositiveInt | None = None
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+
+
+class LoadedNetwork(_Part):
+    """A network that exists already.
+
+    Attributes:
+        load: a network folder, or ``py:package.module:function``.
+    """
+
+    load: str
+
+
+def _kind_of_network(value: Any) -> str:
+    loads = "load" in value if isinstance(value, dict) else isinstance(value, LoadedNetwork)
+    return "load" if loads else "train"
+
+
+Network = Annotated[
+    Annotated[TrainedNetwork, Tag("train")] | Annotated[LoadedNetwork, Tag("load")], Discriminator(_kind_of_network)
+]
+
+
+class PlainFamily(_Part):
+    """A family without settings.
+
+    Attributes:
+        name: of the family.
+    """
+
+    name: Literal["identity", "permutation", "orthogonal"]
+
+
+class AffineFamily(_Part):
+    """An affine map of channels.
+
+    Attributes:
+        name: ``affine``, or ``bn_affine_bn`` between batch norms as in Bansal, Nakkiran and Barak (2021).
+        kernel: side of the convolution, odd.
+    """
+
+    name: Literal["affine", "bn_affine_bn"]
+    kernel: PositiveInt = 1
+
+
+FamilyChoice = Annotated[PlainFamily | AffineFamily, Field(discriminator="name")]
+
+
+class DirectMatching(_Part):
+    """Match the top's own activations in closed form.
+
+    Attributes:
+        name: ``direct``.
+        ridge: strength of the penalty on an affine map.
+    """
+
+    name: Literal["direct"]
+    ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class TaskMatching(_Part):
+    """Minimise the loss of the stitched network; what is left out has the default of `TaskLoss`.
+
+    Attributes:
+        name: ``task``.
+        epochs: passes over the data; as many as make 500 steps unless told otherwise.
+        learning_rate: at the beginning.
+        batch_size: examples a step.
+        start: where to begin.
+        patience: an early stop on a held-out tenth of the train set.
+        precision: while fitting.
+    """
+
+    name: Literal["task"]
+    epochs: PositiveInt | None = None
+    learning_rate: Rate = 1e-3
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    start: Literal["least_squares", "identity", "random"] = "least_squares"
+    patience: PositiveInt | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+MatchingChoice = Annotated[DirectMatching | TaskMatching, Field(discriminator="name")]
+
+
+class Stitchings(_Part):
+    """Pairs of networks to stitch, each in every setting that the lists span.
+
+    Attributes:
+        pairs: ``[bottom, top]`` each, by name.
+        both_ways: also with the roles swapped.
+        cuts: ``blocks`` (one a block), ``all`` (every legal cut), ``grid`` (every block of the bottom below every block
+            of the top that the family can map), or names of cuts.
+        families: the families to choose stitches from.
+        matchings: the ways to choose them.
+        batch_norm: ``frozen`` (as trained) or ``batch`` (batch statistics).
+        fit_on: ``all`` train examples of the recipe, or those that the ``top`` network was trained on.
+        seeds: of the matching and of the intervals.
+        controls: ``self`` and ``untrained``.
+    """
+
+    pairs: Annotated[list[Annotated[list[Name], Field(min_length=2, max_length=2)]], Field(min_length=1)]
+    both_ways: bool = False
+    cuts: Literal["blocks", "all", "grid"] | Annotated[list[str], Field(min_length=1)] = "blocks"
+    families: Annotated[list[FamilyChoice], Field(min_length=1)] = [AffineFamily(name="affine")]
+    matchings: Annotated[list[MatchingChoice], Field(min_length=1)] = [TaskMatching(name="task")]
+    batch_norm: Annotated[list[Literal["frozen", "batch"]], Field(min_length=1)] = ["frozen"]
+    fit_on: Literal["all", "top"] = "all"
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    controls: list[Literal["self", "untrained"]] = []
+
+
+class Claim(_Part):
+    """What the recipe expects, judged by the intervals of the penalties that were found.
+
+    Attributes:
+        claim: in words.
+        bottoms: which bottom networks, as a shell pattern.
+        tops: which top networks.
+        cuts: at which cuts of the top.
+        control: ``self``, ``untrained``, or empty for trained bottoms.
+        statistic: whether ``each`` or ``some`` of these stitchings must keep within the bound, or their ``mean``.
+        at_most: the largest penalty, percentage points.
+        at_least: the smallest one.
+    """
+
+    claim: Annotated[str, StringConstraints(min_length=1)]
+    bottoms: Pattern = "*"
+    tops: Pattern = "*"
+    cuts: Pattern = "*"
+    control: Literal["", "self", "untrained"] = ""
+    statistic: Literal["each", "some", "mean"] = "each"
+    at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Claim:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("a claim without at_most and at_least: give one or both, in percentage points of penalty")
+        return self
+
+
+class Curve(_Part):
+    """A published curve to draw beside ours, for its shape.
+
+    Attributes:
+        figure: of Bansal, Nakkiran and Barak (2021), such as ``fig2A``.
+        curve: its name there.
+    """
+
+    figure: str
+    curve: str
+
+
+class Recipe(_Part):
+    """One experiment: networks, stitchings of them, and what is expected.
+
+    Attributes:
+        name: of the run; lower-case letters, digits, ``-`` and ``_``.
+        question: what the experiment asks.
+        data: the examples.
+        networks: by name, to train or to load.
+        stitchings: what to stitch.
+        measures: similarities of all pairs of cuts, beside those that every record holds.
+        claims: what is expected.
+        reference: published curves to draw beside ours.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+    question: Annotated[str, StringConstraints(min_length=1)]
+    data: Data
+    networks: Annotated[dict[Name, Network], Field(min_length=1)]
+    stitchings: Annotated[list[Stitchings], Field(min_length=1)]
+    measures: list[str] = []
+    claims: list[Claim] = []
+    reference: list[Curve] = []
+
+    def network_names(self) -> dict[str, tuple[TrainedNetwork | LoadedNetwork, int]]:
+        """Every network by the name it goes by, with its description and seed: ``NAME-SEED`` where it is trained."""
+        return {
+            name if isinstance(one, LoadedNetwork) else f"{name}-{seed}": (one, seed)
+            for name, one in self.networks.items()
+            for seed in ([0] if isinstance(one, LoadedNetwork) else one.seeds)
+        }

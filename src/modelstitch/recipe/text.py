@@ -1,0 +1,211 @@
+"""A recipe read from YAML: every error names the line, what stands there, and what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from modelstitch.errors import BadFile, SettingError, did_you_mean
+from modelstitch.recipe.advice import Place, known_at
+from modelstitch.recipe.model import LoadedNetwork, Recipe
+
+Lines = dict[Place, int]
+"""Line of every key and every item, counted from 1."""
+
+_MOST = 1_000_000
+_SHOWN = 3
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe: editors that know YAML complete and check with it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+def read_recipe(path: str | Path) -> tuple[Recipe, str]:
+    """The recipe in a file, and its text as it stands there.
+
+    Raises:
+        BadFile: there is no such file, or it holds no text.
+        SettingError: it is no recipe; the line is named.
+    """
+    do = "name a recipe, a YAML file such as recipes/quickstart.yaml"
+    try:
+        content = Path(path).read_bytes()
+        text = content.decode()
+    except OSError as error:
+        raise BadFile(f"read the recipe {path}", error.strerror or str(error), do) from error
+    except UnicodeDecodeError as error:
+        raise BadFile(f"read the recipe {path}", f"bytes that are no text ({error.reason})", do) from error
+    return parse_recipe(text, str(path)), text
+
+
+def parse_recipe(text: str, source: str = "recipe") -> Recipe:
+    r"""The recipe in a text.
+
+    Args:
+        text: YAML, without anchors and tags.
+        source: what to call it in errors.
+
+    Raises:
+        SettingError: it is no recipe; the line is named, and what was probably meant.
+
+    Example:
+        >>> from modelstitch.errors import SettingError
+        >>> try:
+        ...     parse_recipe("name: a\nqestion: b")
+        ... except SettingError as error:
+        ...     print(error.do.partition("?")[0])
+        did you mean 'question'
+    """
+    content, lines = _parsed(text, source)
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        # What is missing is often a key misspelt, which stands in the text and can be shown.
+        wrong = sorted(
+            map(_plain, error.errors()), key=lambda one: (one["type"] == "missing", _line(lines, one["loc"]))
+        )
+        told = "; ".join(_told(one, lines) for one in wrong[:_SHOWN])
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise SettingError(f"the recipe {source}", told + more, _advice(wrong)) from None
+    _check_names(recipe, source, lines)
+    return recipe
+
+
+def _parsed(text: str, source: str) -> tuple[Any, Lines]:
+    asked, do = f"the recipe {source}", "write plain YAML, as recipes/quickstart.yaml does"
+    if len(text) > _MOST:
+        raise SettingError(asked, f"{len(text):,} characters", f"write fewer than {_MOST:,}: a recipe fits a screen")
+    try:
+        root = yaml.compose(text, Loader=_Plain)
+        lines: Lines = {(): 1}
+        content = {} if root is None else _value(root, (), lines)
+    except RecursionError:
+        raise SettingError(asked, "brackets nested hundreds deep", do) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise SettingError(asked, f"{f'line {mark.line + 1}: ' if mark else ''}{error.problem}", do) from None
+    except yaml.YAMLError as error:
+        raise SettingError(asked, str(error).splitlines()[0], do) from None
+    return content, lines
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without anchors: a few bytes of them can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are not read", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _value(node: yaml.Node, place: Place, lines: Lines) -> Any:
+    """What a node holds, with the lines of everything in it."""
+    lines.setdefault(place, node.start_mark.line + 1)
+    if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag:
+        raise yaml.MarkedYAMLError(problem=f"the tag {node.tag!r} is not read", problem_mark=node.start_mark)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(inner, (*place, index), lines) for index, inner in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return yaml.SafeLoader("").construct_object(node)
+    found = {}
+    for key_node, inner in node.value:
+        key = str(key_node.value)
+        mark = key_node.start_mark
+        if key in found:
+            raise yaml.MarkedYAMLError(problem=f"{key!r} stands here a second time", problem_mark=mark)
+        lines[(*place, key)] = mark.line + 1
+        found[key] = _value(inner, (*place, key), lines)
+    return found
+
+
+def _plain(error: Mapping[str, Any]) -> dict[str, Any]:
+    """A kind that does not exist, or is not named, told as what is wrong with its ``name``."""
+    place, given = (*error["loc"], "name"), error["input"]
+    if error["type"] == "union_tag_not_found":
+        return {**error, "type": "missing", "loc": place}
+    if error["type"] == "union_tag_invalid":
+        message = f"Input should be one of {error['ctx']['expected_tags']}"
+        return {**error, "type": "literal_error", "loc": place, "input": given["name"], "msg": message}
+    return dict(error)
+
+
+def _line(lines: Lines, place: Sequence[str | int]) -> int:
+    """The line of a place, or of the nearest thing around it that the text holds."""
+    return lines[_written(lines, place)]
+
+
+def _written(lines: Lines, place: Sequence[str | int]) -> Place:
+    """The place without the names of alternatives that pydantic puts between, as far as the text goes."""
+    found: Place = ()
+    for step in place:
+        if (*found, step) in lines:
+            found = (*found, step)
+    return found
+
+
+def _told(error: Mapping[str, Any], lines: Lines) -> str:
+    place = _written(lines, error["loc"])
+    where = _dotted(place)
+    if error["type"] == "missing":
+        where = f"{where}: " if where else ""
+        return f"line {_line(lines, place)}: {where}no {error['loc'][-1]!r}"
+    if error["type"] == "extra_forbidden":
+        return f"line {_line(lines, place)}: {where}: unknown key"
+    if error["type"] == "value_error":
+        return f"line {_line(lines, place)}: {error['ctx']['error']}"
+    given = error["input"]
+    value = f"{given!r}" if isinstance(given, str | int | float | bool | None) else f"a {type(given).__name__}"
+    return f"line {_line(lines, place)}: {where}: {value[:80]} ({_plainly(error['msg'])})"
+
+
+def _plainly(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _dotted(place: Place) -> str:
+    """``stitchings[0].pairs``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
+
+
+def _advice(errors: Sequence[Mapping[str, Any]]) -> str:
+    """What to do about the first that is wrong."""
+    first = errors[0]
+    schema, place = Recipe.model_json_schema(), first["loc"]
+    if first["type"] == "missing":
+        return f"write {place[-1]!r} there; `modelstitch schema` tells what each key means"
+    if first["type"] == "extra_forbidden":
+        known = known_at(schema, place[:-1])
+        return did_you_mean(str(place[-1]), known, f"use one of {', '.join(known)}")
+    known = known_at(schema, place)
+    if first["type"] == "literal_error" and known:
+        return did_you_mean(str(first["input"]), known, f"use one of {', '.join(known)}")
+    return "mend that line; `modelstitch schema` tells what each key may hold"
+
+
+def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
+    """What no schema can tell: names that must be among the recipe's own."""
+    known = list(recipe.network_names())
+    for place, name in _named(recipe):
+        if name not in known:
+            line = _line(lines, place)
+            do = did_you_mean(name, known, f"name one of {', '.join(known)}")
+            raise SettingError(f"the recipe {source}", f"line {line}: no network {name!r}", do)
+    declared = [f"{name}-{seed}" for name, one in recipe.networks.items() for seed in getattr(one, "seeds", ())]
+    declared += [name for name, one in recipe.networks.items() if isinstance(one, LoadedNetwork)]
+    twice = next((name for name in declared if declared.count(name) > 1), None)
+    if twice:
+        found = f"line {_line(lines, ('networks',))}: two networks are called {twice!r}"
+        raise SettingError(f"the recipe {source}", found, "a trained network is called NAME-SEED: rename one")
+
+
+def _named(recipe: Recipe) -> Iterator[tuple[Place, str]]:
+    for entry, each in enumerate(recipe.stitchings):
+        for number, pair in enumerate(each.pairs):
+            for side, name in enumerate(pair):
+                yield ("stitchings", entry, "pairs", number, side), name

@@ -1,0 +1,172 @@
+"""Which charts a run has: those for which it holds something to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from modelstitch.figures import save_figure
+from modelstitch.report import charts, maps
+from modelstitch.report.charts import PRINT, READABLE, SCREEN, Names, Theme
+from modelstitch.report.findings import Findings
+from modelstitch.report.published import curve_of
+from modelstitch.report.rows import DISTANCES, MEASURES, prepared, rows_of
+
+_CELL, _PRINTED = 36, (300, 220)
+# A published figure keeps its text when it is scaled; a raster does not.
+_ENDINGS = (".svg", ".png", ".pdf")
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The charts of a run and the rows they draw."""
+
+    findings: Findings
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """The records, prepared."""
+        return prepared(self.findings.records)
+
+    @cached_property
+    def stitchings(self) -> pd.DataFrame:
+        """The records that are no control and have a value."""
+        return self.records[(self.records["status"] == "ok") & (self.records["control"] == "")]
+
+    @cached_property
+    def names(self) -> Names:
+        """The pairs and settings to pick among."""
+        return Names.of(self.records)
+
+    @cached_property
+    def measures(self) -> dict[str, str]:
+        """The measures for which a stitching has a value, with their titles."""
+        return {name: title for name, title in MEASURES.items() if self.stitchings[name].notna().any()}
+
+    @cached_property
+    def similarities(self) -> pd.DataFrame:
+        """The similarities with their ``pair``, and ``similar``: 0 to 1, most similar, for a distance too."""
+        frame = self.findings.similarities.reset_index(drop=True)
+        if frame.empty:
+            return frame
+        most = frame["measure"].map(DISTANCES)
+        pair = frame["network_a"].astype(str) + " → " + frame["network_b"].astype(str)
+        value = frame["value"].astype("float64")
+        return frame.assign(pair=pair, value=value, similar=value.where(most.isna(), 1 - value / most))
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """The points of the published curves asked for."""
+        rows = [row for reference in self.findings.references for row in curve_of(reference)]
+        return pd.DataFrame(rows, columns=["label", "quantity", "place", "value"])
+
+    @cached_property
+    def training(self) -> pd.DataFrame:
+        """The learning curves of the base networks."""
+        rows = [
+            {"network": name, "epoch": step.get("epoch"), "loss": step.get("loss"), "error": step.get("error")}
+            for name, _, config in self.findings.networks
+            for step in config.get("training", {}).get("curve", [])
+        ]
+        return pd.DataFrame(rows, columns=["network", "epoch", "loss", "error"])
+
+    @cached_property
+    def grid(self) -> pd.DataFrame:
+        """The stitchings, if some top is met by more than one cut of a bottom: what a heat-map can show."""
+        group = ["pair", "setting", "top_cut"]
+        cuts = self.stitchings.groupby(group)["bottom_cut"].nunique()
+        return self.stitchings if (cuts > 1).any() else self.stitchings.iloc[:0]
+
+    @property
+    def learns(self) -> bool:
+        """Whether a matching took more than one epoch: one point is no curve."""
+        return any(len(curve) > 1 for curve in self.records["learning_curve"])
+
+    def screen(self) -> dict[str, alt.LayerChart]:
+        """The charts of the page, as wide as their place, without their rows."""
+        return self._charts(SCREEN, ("container", 320))
+
+    def print(self) -> dict[str, alt.LayerChart]:
+        """The charts for a paper's column, each with its rows."""
+        rows = {name: rows_of(frame) for name, frame in self.datasets().items()}
+        drawn = self._charts(PRINT, _PRINTED)
+        for chart in drawn.values():
+            # The rows join last and by name: each step above copies and checks what the chart holds.
+            used = str(chart.to_dict(validate=False))
+            chart.datasets = {name: held for name, held in rows.items() if f"'name': '{name}'" in used}
+        return drawn
+
+    def datasets(self) -> dict[str, pd.DataFrame]:
+        """All rows, by the names that the charts use."""
+        return {
+            "records": self.records,
+            "similarities": self.similarities,
+            "published": self.published,
+            "training": self.training,
+        }
+
+    def _charts(self, theme: Theme, size: tuple[Any, int]) -> dict[str, alt.LayerChart]:
+        drawn = {}
+        untrained = self.records[(self.records["control"] == "untrained") & (self.records["status"] == "ok")]
+        if len(untrained):
+            drawn["untrained"] = charts.penalty(self.names, theme, size, untrained=True)
+        if len(self.stitchings):
+            drawn["penalty"] = charts.penalty(self.names, theme, size, untrained=False)
+        # On the page one chart shows any measure; on paper each has its own.
+        shown = {"": "the measure picked"} if theme is SCREEN and self.measures else self.measures
+        for name, title in shown.items():
+            told = (self.names, theme, size, name or next(iter(self.measures)), title)
+            drawn[f"measure_over_depth_{name}".rstrip("_")] = charts.measure_over_depth(*told)
+            drawn[f"scatter_{name}".rstrip("_")] = charts.scatter(*told)
+        if len(self.grid):
+            drawn["penalty_map"] = self._penalty_map(theme, size[0])
+        if self.similarities.get("value", pd.Series(dtype="float64")).notna().any():
+            drawn["similarity_map"] = self._similarity_map(theme, size[0])
+        if self.learns:
+            drawn["learning"] = maps.learning(self.names, theme, size)
+        if len(self.training):
+            drawn["training"] = maps.training(list(self.training["network"].unique()), theme, size)
+        return drawn
+
+    def _penalty_map(self, theme: Theme, width: Any) -> alt.LayerChart:
+        across, upwards = (int(self.grid.groupby("pair")[c].nunique().max()) for c in ("bottom_cut", "top_cut"))
+        most = max(float(self.grid["penalty"].abs().max()), 1.0)
+        size = (width, _CELL * max(upwards, 4))
+        return maps.penalty_map(self.names, theme, size, most, max(across, upwards) <= READABLE)
+
+    def _similarity_map(self, theme: Theme, width: Any) -> alt.LayerChart:
+        valued = self.similarities[self.similarities["value"].notna()]
+        across, upwards = (int(valued.groupby("pair")[cut].nunique().max()) for cut in ("cut_a", "cut_b"))
+        first = valued.iloc[0]
+        size = (width, _CELL * max(upwards, 4))
+        return maps.similarity_map(
+            str(first["pair"]), str(first["measure"]), theme, size, max(across, upwards) <= READABLE
+        )
+
+
+def write_figures(findings: Findings, folder: str | Path) -> list[Path]:
+    """Write every chart of a run as SVG, PNG and PDF, one column of a paper wide.
+
+    Args:
+        findings: what the run found.
+        folder: where; made if need be.
+
+    Returns:
+        The files, in the order of the page.
+
+    Raises:
+        NotWritable: the place refuses.
+        SettingError: a published curve does not exist.
+    """
+    written = []
+    for name, chart in Gallery(findings).print().items():
+        for ending in _ENDINGS:
+            path = Path(folder) / f"{name}{ending}"
+            save_figure(chart, path)
+            written.append(path)
+    return written

@@ -1,0 +1,120 @@
+"""Where jobs run: in this process, or in several on this machine.
+
+Beware: local workers are fresh processes (a fork of a process with threads can hang), each of which imports torch anew,
+about three seconds a job.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from modelstitch.errors import SettingError
+from modelstitch.records import Store
+from modelstitch.sweep.plan import Job, PairJob
+from modelstitch.sweep.shop import Failure, Found, Shop
+from modelstitch.sweep.work import Collected
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Where jobs run."""
+
+    def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
+        """Do the jobs, in any order; each comes back with what it gave."""
+
+
+class Here:
+    """One job after the other, in this process; records reach the store as soon as they are made."""
+
+    def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
+        """Do the jobs in order."""
+        for job in jobs:
+            yield job, shop.do(job, store)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Several jobs at once, each in a process of its own; a process that dies costs its job alone.
+
+    Args:
+        count: how many at once.
+
+    Raises:
+        SettingError: fewer than one.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise SettingError(f"a run in {self.count} processes", "no process to run in", "choose 1 or more")
+
+    def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
+        """Do the jobs, each as soon as a process is free; one whose process died is tried once more."""
+        waiting = [(job, 1) for job in jobs]
+        running: dict[Connection, tuple[Job, int, SpawnProcess]] = {}
+        threads = max(1, torch.get_num_threads() // self.count)
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.count:
+                    job, tried = waiting.pop(0)
+                    connection, process = _start(job, shop, store.keys(), threads)
+                    running[connection] = (job, tried, process)
+                ready = wait(list(running))
+                for connection in [one for one in running if one in ready]:
+                    job, tried, process = running.pop(connection)
+                    found = _received(connection, process)
+                    if found is None and tried == 1:
+                        waiting.append((job, 2))
+                    else:
+                        yield job, found or Failure(f"its process died twice (exit code {process.exitcode})")
+        finally:
+            for _, _, process in running.values():
+                process.kill()
+                process.join()
+
+
+def _start(job: Job, shop: Shop, done: frozenset[str], threads: int) -> tuple[Connection, SpawnProcess]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_worker, args=(theirs, job, shop.fresh(), done, threads), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _worker(connection: Connection, job: Job, shop: Shop, done: frozenset[str], threads: int) -> None:
+    torch.set_num_threads(threads)
+    connection.send(collected(job, shop, done))
+    connection.close()
+
+
+def collected(job: Job, shop: Shop, done: frozenset[str]) -> Found:
+    """Do a job where the store is out of reach, and give back everything that it found.
+
+    Args:
+        job: what to do.
+        shop: what to do it with.
+        done: keys of the records that need not be measured again.
+    """
+    keeper = Collected(done)
+    found = shop.do(job, keeper)
+    return keeper.measured if isinstance(job, PairJob) and not isinstance(found, Failure) else found
+
+
+def _received(connection: Connection, process: SpawnProcess) -> Found | None:
+    """What a worker gave; None when it died before it gave anything."""
+    try:
+        found: Found | None = connection.recv()
+    except EOFError:
+        found = None
+    process.join()
+    connection.close()
+    return found

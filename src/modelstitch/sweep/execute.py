@@ -1,0 +1,146 @@
+"""A recipe carried out: what is missing is trained, stitched and compared, and everything found goes to one store.
+
+Called again it goes on. A job that fails is noted with its reason, and the rest goes on without it. One process alone
+writes the store, wherever the jobs run, and also where several processes share each of them (`modelstitch.launch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import asdict
+from pathlib import Path
+
+from modelstitch.budget import Budget
+from modelstitch.comparison import Comparison
+from modelstitch.errors import SettingError, StitchError, did_you_mean
+from modelstitch.measures import MEASURES
+from modelstitch.networks import weights_fingerprint
+from modelstitch.parallel import ranks
+from modelstitch.progress import track
+from modelstitch.recipe import parse_recipe
+from modelstitch.records import Records, Store
+from modelstitch.sweep.engines import Engine, Here
+from modelstitch.sweep.library import Library
+from modelstitch.sweep.material import Material
+from modelstitch.sweep.plan import CompareJob, Job, Plan, plan_of
+from modelstitch.sweep.shop import Failure, Found, Shop
+
+Compared = tuple[str, str, str, str]
+"""Measure, weights of both networks, and data."""
+
+
+def run_recipe(
+    text: str,
+    store: Store,
+    *,
+    networks: str | Path = "networks",
+    engine: Engine | None = None,
+    device: str | None = None,
+    budget: Budget | None = None,
+) -> Records:
+    """Carry out a recipe; what the store and the folder of networks hold already is not done again.
+
+    Args:
+        text: the recipe, YAML.
+        store: takes the recipe, its records with their stitches, similarities, and the failures of whole jobs.
+        networks: a folder of networks, shared by all recipes.
+        engine: where jobs run; in this process, one after the other, unless told otherwise.
+        device: where to compute; by default the CPU.
+        budget: room for activations; it changes no record.
+
+    Returns:
+        The records of the store.
+
+    Raises:
+        SettingError: the text is no recipe, or it asks what cannot be.
+        DataError: the data are not to be had.
+        NotWritable: the store refuses, or its disk is full; what it holds is whole.
+    """
+    shop = shop_of(text, networks=networks, device=device, budget=budget)
+    plan, engine = shop.plan, engine or Here()
+    store.add_recipe(plan.recipe.name, text)
+    _do(engine, trainings(plan), shop, store, "networks")
+    usable = {name for name in plan.names if _usable(name, shop, store)}
+    jobs: list[Job] = [*plan.pairs, *plan.comparisons]
+    ready = [job for job in jobs if _can_begin(job, usable, store)]
+    there = _compared(store)
+    _do(engine, [job for job in ready if not _is_compared(job, shop, there)], shop, store, "pairs of networks")
+    return store.records()
+
+
+def shop_of(
+    text: str, *, networks: str | Path = "networks", device: str | None = None, budget: Budget | None = None
+) -> Shop:
+    """The plan of a recipe with its data and networks; arguments and errors as of `run_recipe`."""
+    plan = plan_of(parse_recipe(text))
+    for name in plan.recipe.measures:
+        if name not in MEASURES:
+            do = did_you_mean(name, MEASURES, f"choose among {', '.join(MEASURES)}")
+            raise SettingError(f"the measures of {plan.recipe.name}", f"no measure {name!r}", do)
+    material = Material(plan.recipe.data, device, budget or Budget())
+    # Data that are not there end the run before the first hour of it, not after.
+    _ = material.split
+    return Shop(plan, material, Library(Path(networks)))
+
+
+def trainings(plan: Plan) -> list[Job]:
+    """One training for all networks that differ in their checkpoint alone."""
+    alike = {
+        (str(one.asked.model_copy(update={"checkpoint": None, "seeds": [0]})), one.seed): one for one in plan.trainings
+    }
+    return list(alike.values())
+
+
+def _do(engine: Engine, jobs: Sequence[Job], shop: Shop, store: Store, label: str) -> None:
+    for job, found in track(engine.run(jobs, shop, store), label, len(jobs)):
+        _take(job, found, shop, store)
+
+
+def _take(job: Job, found: Found, shop: Shop, store: Store) -> None:
+    """Put what a job gave where it belongs."""
+    if isinstance(found, Failure):
+        store.add_failure(str(job), found.reason)
+        return
+    if isinstance(found, Comparison):
+        assert isinstance(job, CompareJob)
+        weights = {f"weights_{side}": shop.weights(name) for side, name in (("a", job.a), ("b", job.b))}
+        store.add_similarities([{**asdict(one), **weights} for one in found])
+    if isinstance(found, list):
+        for one in found:
+            store.append(one.record, one.stitch)
+    store.clear_failure(str(job))
+
+
+def _usable(name: str, shop: Shop, store: Store) -> bool:
+    """Whether a network is there and sound; what is known of it goes to the store."""
+    if not shop.has(name):
+        return False
+    try:
+        loaded = shop.network(name)
+    except StitchError as error:
+        ranks().all_fail(error)
+        store.add_failure(f"load {name}", str(error))
+        return False
+    store.clear_failure(f"load {name}")
+    store.add_network(name, weights_fingerprint(loaded.network), loaded.config or {})
+    return True
+
+
+def _can_begin(job: Job, usable: Set[str], store: Store) -> bool:
+    """Whether its networks are there; a job without them is a failure of its own, so that none is lost silently."""
+    missing = [name for name in job.needs if name not in usable]
+    if missing:
+        store.add_failure(str(job), f"no network {' and '.join(missing)}: it could not be trained or loaded")
+    return not missing
+
+
+def _is_compared(job: Job, shop: Shop, there: Set[Compared]) -> bool:
+    if not isinstance(job, CompareJob):
+        return False
+    weights, data = (shop.weights(job.a), shop.weights(job.b)), shop.material.split.test.name
+    return all((measure, *weights, data) in there for measure in job.measures)
+
+
+def _compared(store: Store) -> set[Compared]:
+    rows = store.similarities()
+    return {(str(row["measure"]), str(row["weights_a"]), str(row["weights_b"]), str(row["data"])) for row in rows}

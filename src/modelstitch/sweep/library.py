@@ -1,0 +1,107 @@
+"""The library of networks: each trained once, in a folder named after what was asked, and shared by all recipes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from modelstitch.data import Samples, Split
+from modelstitch.networks import LoadedNetwork, build, load_network
+from modelstitch.parallel import ranks
+from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
+from modelstitch.recipe import TrainedNetwork
+from modelstitch.stitching import key_of
+from modelstitch.sweep.material import Material
+from modelstitch.sweep.plan import Training
+
+
+@dataclass(frozen=True)
+class Library:
+    """A folder of network folders.
+
+    Args:
+        root: made when the first network is trained.
+    """
+
+    root: Path
+
+    def folder(self, training: Training, material: Material) -> Path:
+        """Where the network of a training lies, or will lie: the same for whoever asks the same."""
+        return self._folder(training, material.learnt_by(training.asked))
+
+    def _folder(self, training: Training, split: Split) -> Path:
+        asked = training.asked
+        told = {
+            "architecture": asked.architecture,
+            "options": json.dumps(asked.options, sort_keys=True),
+            "train": [split.train.name, split.train.fingerprint, split.test.fingerprint],
+            "method": asked.method,
+            "schedule": dataclasses.asdict(schedule_for(asked, split.train)),
+            "seed": training.seed,
+            "checkpoints": training.checkpoints,
+        }
+        return self.root / f"{split.train.name}-{asked.architecture}-{key_of({'network': json.dumps(told)})}"
+
+    def has(self, training: Training, material: Material) -> bool:
+        """Whether the network is there."""
+        return ranks().from_first((self.folder(training, material) / "config.json").exists)
+
+    def train(self, training: Training, material: Material) -> Path:
+        """Train the network, or find it trained.
+
+        Returns:
+            Its folder; of a checkpoint, the folder of that.
+
+        Raises:
+            StitchError: it cannot be trained, or what lies in its folder is damaged.
+        """
+        asked, split = training.asked, material.learnt_by(training.asked)
+        folder = self._folder(training, split)
+        train_network(
+            asked.architecture,
+            split,
+            seed=training.seed,
+            folder=folder,
+            method=asked.method,
+            schedule=schedule_for(asked, split.train),
+            checkpoints=training.checkpoints,
+            device=material.device,
+            **options_for(asked, material),
+        )
+        return place_of(training, folder)
+
+    def load(self, training: Training, material: Material) -> LoadedNetwork:
+        """The trained network, under the name that the recipe gives it."""
+        found = load_network(str(place_of(training, self.folder(training, material))))
+        return dataclasses.replace(found, name=training.network)
+
+
+def options_for(asked: TrainedNetwork, material: Material) -> dict[str, Any]:
+    """The architecture's options; a network that learns fewer classes keeps an output for each class of the data."""
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.options.items()}
+    return {"classes": material.whole.train.classes, **lists}
+
+
+def built_for(training: Training, material: Material) -> nn.Module:
+    """The network of a training before it begins."""
+    train, asked = material.whole.train, training.asked
+    options = {**data_options(asked.architecture, train), **options_for(asked, material)}
+    return build(asked.architecture, seed=training.seed, **options).eval()
+
+
+def place_of(training: Training, folder: Path) -> Path:
+    """The folder of the network as it is used: after the last epoch, or at a checkpoint."""
+    at = training.asked.checkpoint
+    return folder if at is None else checkpoint_folder(folder, at)
+
+
+def schedule_for(asked: TrainedNetwork, train: Samples) -> Schedule:
+    """The data set's own schedule for the method, with what the recipe says in its place."""
+    given = {name: getattr(asked, name) for name in ("epochs", "batch_size", "learning_rate", "weight_decay")}
+    plain = default_schedule(train.name, asked.method)
+    return dataclasses.replace(plain, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,86 @@
+"""The examples of a run: what networks learn, what stitches are fitted on, and what everything is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from modelstitch.budget import Budget
+from modelstitch.data import (
+    SUPERCLASSES,
+    LabelNoise,
+    Samples,
+    Split,
+    check_disjoint,
+    check_samples,
+    half,
+    load,
+    subset,
+)
+from modelstitch.errors import SettingError
+from modelstitch.recipe import Data, LabelMap, TrainedNetwork
+
+Part = tuple[int | None, int | None, LabelMap]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every job of a run needs beside its networks.
+
+    Attributes:
+        data: which examples.
+        device: where to compute; by default the CPU.
+        budget: room for activations.
+    """
+
+    data: Data
+    device: str | None = None
+    budget: Budget = Budget()  # noqa: RUF009 - a frozen dataclass
+    _parts: dict[Part, Split] = field(default_factory=dict, init=False, compare=False)
+
+    @cached_property
+    def whole(self) -> Split:
+        """All examples of the data set, to train networks on."""
+        return load(self.data.name, folder=self.data.folder)
+
+    @cached_property
+    def split(self) -> Split:
+        """The examples that stitches are fitted and measured on."""
+        train, test = self.whole.train, self.whole.test
+        split = Split(
+            train.first(self.data.train) if self.data.train else train,
+            test.first(self.data.test) if self.data.test else test,
+        )
+        check_disjoint(check_samples(split.train), check_samples(split.test))
+        return split
+
+    def learnt_by(self, asked: TrainedNetwork) -> Split:
+        """What a network learns and is tested on: all of the data set, or its part, with its own labels.
+
+        Raises:
+            SettingError: both a number of samples and a half, or super-classes of a data set that has none.
+        """
+        # Kept, since every example's id goes into the choice: seconds for a large set, and asked for at every turn.
+        part = (asked.samples, asked.half, asked.labels)
+        if part not in self._parts:
+            self._parts[part] = self._learnt_by(asked)
+        return self._parts[part]
+
+    def _learnt_by(self, asked: TrainedNetwork) -> Split:
+        if asked.samples and asked.half is not None:
+            told = f"train {asked.architecture} on {asked.samples} samples of half {asked.half}"
+            raise SettingError(told, "both", "leave one of them out")
+        split = Split(self._part_of(self.whole.train, asked), self.whole.test)
+        if asked.labels.superclasses:
+            name = self.data.name
+            if name not in SUPERCLASSES:
+                known = ", ".join(SUPERCLASSES)
+                raise SettingError(f"super-classes of {name}", f"such of {known} only", "choose one of these data sets")
+            split = SUPERCLASSES[name](split)
+        return LabelNoise(asked.labels.noise)(split) if asked.labels.noise else split
+
+    @staticmethod
+    def _part_of(train: Samples, asked: TrainedNetwork) -> Samples:
+        if asked.samples:
+            return subset(train, asked.samples)
+        return train if asked.half is None else half(train, asked.half)

@@ -1,0 +1,174 @@
+"""What a recipe will do before it does it: what is there, what is missing, and what that may cost.
+
+Times are measured, not looked up: one training step of each network on this machine, and from that, by shares of
+floating-point operations, everything else. They are estimates: half or twice as much is no surprise.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from modelstitch.budget import GB, Budget
+from modelstitch.cut import Cut, capture
+from modelstitch.matching import TaskLoss
+from modelstitch.records import open_records
+from modelstitch.sweep.execute import shop_of, trainings
+from modelstitch.sweep.groups import Cuts, pairs_at
+from modelstitch.sweep.library import built_for, schedule_for
+from modelstitch.sweep.plan import PairJob, Training
+from modelstitch.sweep.settings import settings_of
+from modelstitch.sweep.shop import Shop
+
+_LIBRARIES = 0.6e9
+"""Bytes of memory that the libraries and small networks take."""
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would do.
+
+    Attributes:
+        networks: to train, by name, with the seconds each may take.
+        networks_there: those trained already, or loaded.
+        stitchings: by job, how many it asks for.
+        stitchings_there: how many of them the store holds.
+        comparisons: how many pairs to compare.
+        seconds: in all, one job after the other.
+        memory: bytes of memory that one process may take.
+        disk: bytes that networks and stitches may take.
+    """
+
+    networks: dict[str, float]
+    networks_there: tuple[str, ...]
+    stitchings: dict[str, int]
+    stitchings_there: int
+    comparisons: int
+    seconds: float
+    memory: float
+    disk: float
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """How fast a network is here: seconds of a training step for each example; its block cuts; bytes of its weights."""
+
+    seconds: float
+    cuts: tuple[Cut, ...]
+    every: tuple[Cut, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Cost:
+    count: int
+    seconds: float
+    bytes: int
+
+
+def foresee(
+    text: str, path: str | Path, *, networks: str | Path, device: str | None = None, budget: Budget | None = None
+) -> Outlook:
+    """The outlook of a recipe; nothing is trained, fitted or written.
+
+    Args:
+        text: the recipe, YAML.
+        path: of the store; it need not exist.
+        networks: as of `run_recipe`, whose errors these are.
+        device: as of `run_recipe`.
+        budget: as of `run_recipe`.
+    """
+    shop = shop_of(text, networks=networks, device=device, budget=budget)
+    jobs = [job for job in trainings(shop.plan) if isinstance(job, Training)]
+    missing = [job for job in jobs if not shop.library.has(job, shop.material)]
+    paces = {name: _pace(shop, name) for name in shop.plan.names}
+    training = {job.network: _training_seconds(job, shop, paces[job.network]) for job in missing}
+    pairs = {str(job): _pair(job, shop, paces) for job in shop.plan.pairs}
+    total, there = sum(one.count for one in pairs.values()), _there(shop, path)
+    left = max(0.0, 1 - there / max(1, total))
+    weights = sum(paces[job.network].bytes * (1 + len(job.checkpoints)) for job in missing)
+    return Outlook(
+        networks=training,
+        networks_there=tuple(name for name in shop.plan.names if shop.has(name)),
+        stitchings={name: one.count for name, one in pairs.items()},
+        stitchings_there=there,
+        comparisons=len(shop.plan.comparisons),
+        seconds=sum(training.values()) + left * sum(one.seconds for one in pairs.values()),
+        memory=_LIBRARIES + GB * shop.material.budget.memory,
+        disk=weights + left * sum(one.bytes for one in pairs.values()),
+    )
+
+
+def _there(shop: Shop, path: str | Path) -> int:
+    """Records of the recipe's networks that the store holds, by their names."""
+    if not Path(path).exists():
+        return 0
+    names = set(shop.plan.names)
+    return sum({one.bottom_network, one.top_network} <= names for one in open_records(path).only(status="ok"))
+
+
+def _pace(shop: Shop, name: str) -> _Pace:
+    """Time one step of a network, or, where it is still to be trained, of a fresh one of its kind."""
+    network = shop.network(name).network if shop.has(name) else built_for(shop.plan.training(name), shop.material)
+    samples, device = shop.material.whole.train, shop.material.device or "cpu"
+    captured = capture(network, samples.example)
+    seconds = _step(copy.deepcopy(network).to(device).train(), samples.first(_BATCH).inputs.to(device))
+    size = sum(p.numel() * p.element_size() for p in network.parameters())
+    return _Pace(seconds / _BATCH, captured.blocks, captured.cuts[1:-1], size)
+
+
+def _step(network: nn.Module, inputs: torch.Tensor) -> float:
+    """Seconds of one forward and backward pass, the better of two."""
+    seconds = []
+    labels = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
+    for _ in range(2):
+        begun = time.perf_counter()
+        loss = cross_entropy(network(inputs.float()), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        # Reading a number waits for a GPU.
+        float(loss.detach())
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
+def _training_seconds(job: Training, shop: Shop, pace: _Pace) -> float:
+    train = shop.material.learnt_by(job.asked).train
+    return schedule_for(job.asked, train).epochs * len(train) * pace.seconds
+
+
+def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
+    """Every stitching of a pair; a forward pass is a third of a training step, as is the gradient of the input."""
+    split, asked = shop.material.split, job.asked
+    fitted, tested = len(split.train), len(split.test)
+    count, seconds, size = 0, 0.0, 0
+    ways = [(job.bottom, job.top)] + ([(job.top, job.bottom)] if asked.both_ways else [])
+    for bottom, top in ways:
+        below, above = paces[bottom], paces[top]
+        for first, settings in settings_of(asked):
+            found = pairs_at(asked.cuts, _chosen(below, asked.cuts), _chosen(above, asked.cuts), first.family)
+            tops = sum(1 - y.cost for _, y in found) * above.seconds
+            for setting in settings:
+                by = setting.by
+                epochs = (by.over(fitted).epochs or 0) if isinstance(by, TaskLoss) else 0
+                each = epochs * fitted * 2 / 3 * tops + tested / 3 * tops
+                each += (fitted + tested) * (below.seconds + above.seconds) / 3
+                times = 2 if "untrained" in asked.controls else 1
+                count, seconds = count + times * len(found), seconds + times * each
+                size += times * sum(4 * (x.channels or 1) * (y.channels or 1) for x, y in found)
+    if "self" in asked.controls:
+        count += len(asked.seeds) * (len(paces[job.bottom].cuts) + len(paces[job.top].cuts))
+    return _Cost(count, seconds, size)
+
+
+def _chosen(pace: _Pace, cuts: Cuts) -> tuple[Cut, ...]:
+    """The blocks, every cut, or those that are named."""
+    if cuts == "all":
+        return pace.every
+    return pace.cuts if isinstance(cuts, str) else tuple(cut for cut in pace.every if cut.name in cuts)

@@ -1,0 +1,108 @@
+"""What jobs are done with: the plan, the data and the networks. It travels to wherever a job runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from modelstitch.comparison import Comparison
+from modelstitch.data import Samples
+from modelstitch.errors import NotWritable, Parted, StitchError
+from modelstitch.networks import LoadedNetwork, load_network, weights_fingerprint
+from modelstitch.parallel import ranks
+from modelstitch.stitching import Measured
+from modelstitch.sweep.groups import Keeper
+from modelstitch.sweep.library import Library
+from modelstitch.sweep.material import Material
+from modelstitch.sweep.plan import Job, PairJob, Plan, Training
+from modelstitch.sweep.work import compare_pair, stitch_pair
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that gave nothing, and why."""
+
+    reason: str
+
+
+Found = Path | list[Measured] | Comparison | Failure
+"""What a job gives: a network's folder, records with their stitches, similarities, or a failure."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Everything a job needs.
+
+    Attributes:
+        plan: what is asked.
+        material: the data.
+        library: the trained networks.
+    """
+
+    plan: Plan
+    material: Material
+    library: Library
+    _loaded: dict[str, LoadedNetwork] = field(default_factory=dict, compare=False)
+
+    def fresh(self) -> Shop:
+        """The same without anything loaded, to send to another process of this machine."""
+        return Shop(self.plan, replace(self.material), self.library)
+
+    def has(self, name: str) -> bool:
+        """Whether a network is there; one that is loaded and not trained is tried when it is used."""
+        return name in self.plan.loads or self.library.has(self.plan.training(name), self.material)
+
+    def network(self, name: str) -> LoadedNetwork:
+        """A network under the name that the recipe gives it.
+
+        Raises:
+            StitchError: it is not there, or damaged.
+        """
+        if name not in self._loaded:
+            if name in self.plan.loads:
+                found = load_network(self.plan.loads[name])
+                self._loaded[name] = LoadedNetwork(found.network, name, found.config)
+            else:
+                # By the first process, which has written it: another host's disk may not show it yet.
+                training = self.plan.training(name)
+                self._loaded[name] = ranks().from_first(lambda: self.library.load(training, self.material))
+        return self._loaded[name]
+
+    def weights(self, name: str) -> str:
+        """Fingerprint of a network's weights."""
+        return weights_fingerprint(self.network(name).network)
+
+    def own(self, name: str) -> Samples:
+        """The train examples that a network was trained on; those of the recipe for one that was not trained by it."""
+        if name in self.plan.loads:
+            return self.material.split.train
+        return self.material.learnt_by(self.plan.training(name).asked).train
+
+    def do(self, job: Job, keeper: Keeper) -> Found:
+        """Do one job; an error of the job is a failure, an error of the keeper ends the run.
+
+        Args:
+            job: what to do.
+            keeper: takes the records of a pair as they are made.
+        """
+        # Whoever is still at the last job is waited for here.
+        ranks().check_same("a job", str(job))
+        try:
+            return self._do(job, keeper)
+        except (NotWritable, Parted):
+            raise
+        except Exception as error:
+            ranks().all_fail(error)
+            # Whatever it was, the other jobs can be done without it; Ctrl-C is no `Exception`.
+            told = str(error) if isinstance(error, StitchError) else f"{type(error).__name__}: {error}"
+            return Failure(told)
+
+    def _do(self, job: Job, keeper: Keeper) -> Found:
+        if isinstance(job, Training):
+            return self.library.train(job, self.material)
+        first, second = (self.network(name).network for name in job.needs)
+        if isinstance(job, PairJob):
+            own = [self.own(name) for name in (job.top, job.bottom)]
+            stitch_pair(job, first, second, (own[0], own[1]), self.material, keeper)
+            return []
+        return compare_pair(job, first, second, self.material)

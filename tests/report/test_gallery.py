@@ -1,0 +1,83 @@
+"""The charts of a run: which there are, and what a paper gets of them."""
+
+import dataclasses
+import xml.etree.ElementTree
+
+import pytest
+from made import frame, grid, layers, nothing, real, record
+
+from modelstitch.errors import SettingError
+from modelstitch.report import Reference, write_figures
+from modelstitch.report.charts import Names
+from modelstitch.report.gallery import Gallery
+
+ALL = ["untrained", "penalty", "scatter", "measure_over_depth", "penalty_map", "similarity_map", "learning", "training"]
+
+
+def shown(findings):
+    return set(Gallery(findings).screen())
+
+
+def test_a_chart_is_there_when_it_has_something_to_show():
+    assert shown(layers()) == set(ALL)
+    assert shown(nothing()) == set()
+    assert shown(real()) == {"untrained", "penalty", "scatter", "measure_over_depth", "training"}
+    one = frame(record(cka=None, procrustes=None))
+    assert shown(dataclasses.replace(nothing(), records=one)) == {"penalty"}
+
+
+def test_one_bottom_a_top_is_no_map():
+    diagonal = frame(record(cut="layer1"), record(cut="layer2"))
+    assert "penalty_map" not in shown(dataclasses.replace(nothing(), records=diagonal))
+    crossed = frame(record(cut="layer1"), record(cut="layer2", top_cut="layer1"))
+    assert "penalty_map" in shown(dataclasses.replace(nothing(), records=crossed))
+
+
+def test_many_lines_begin_with_one_setting():
+    few, many = Names("AB", ("x", "y")), Names("ABCDEFGH", ("x", "y"))
+    assert (few.setting, many.setting) == ("", "x")
+
+
+def test_charts_carry_no_rows_and_no_name_in_an_expression():
+    chart = Gallery(layers()).screen()["penalty"].to_dict()
+    # The line at zero has a row of its own, with nothing in it.
+    assert list(chart["datasets"].values()) == [[{}]]
+    filters = str([layer.get("transform") for layer in chart["layer"]])
+    assert "A → B" not in filters
+
+
+def test_the_scale_of_penalties_has_its_middle_at_zero():
+    chart = Gallery(layers()).screen()["penalty_map"].to_dict()
+    scale = chart["layer"][0]["encoding"]["color"]["scale"]
+    assert scale["domain"] == [-scale["domain"][1], scale["domain"][1]]
+    assert scale["domain"][1] >= grid()["penalty"].abs().max() - 9 * 3
+
+
+@pytest.mark.parametrize("findings", [layers(), real()], ids=["layers", "real"])
+def test_a_paper_gets_each_chart_in_three_formats(findings, tmp_path):
+    paths = write_figures(findings, tmp_path)
+    assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
+    names = {path.stem for path in paths}
+    measures = Gallery(findings).measures
+    each = {f"{kind}_{name}" for kind in ("scatter", "measure_over_depth") for name in measures}
+    assert names == shown(findings) - {"scatter", "measure_over_depth"} | each
+    for path in paths:
+        content = path.read_bytes()
+        assert content.startswith({".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<svg"}[path.suffix])
+        if path.suffix == ".svg":
+            root = xml.etree.ElementTree.fromstring(content)
+            # One column of a paper: no wider than it is read at without scaling.
+            assert 300 < float(root.get("width")) < 460
+            assert b"var(" not in content
+            assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) > 10
+
+
+def test_paper_figures_name_their_measure_and_the_published_curve(tmp_path):
+    write_figures(real(), tmp_path)
+    assert "linear CKA" in (tmp_path / "scatter_cka.svg").read_text()
+    assert "paper: ResNet-18 (CIFAR-10)" in (tmp_path / "penalty.svg").read_text()
+
+
+def test_a_curve_that_was_never_published_is_refused():
+    with pytest.raises(SettingError, match="published figure 'fig99'"):
+        Gallery(dataclasses.replace(nothing(), references=[Reference("x", "fig99", "y")])).datasets()

@@ -1,0 +1,245 @@
+"""A recipe carried out: the same records however it is run, whatever dies on the way, and nothing lost to a failure."""
+
+import dataclasses
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from modelstitch.data import load
+from modelstitch.errors import BadFile, DataError, NotWritable, SettingError
+from modelstitch.records import Store
+from modelstitch.stitching import stitched_from
+from modelstitch.sweep import foresee, run_recipe
+from modelstitch.sweep.engines import Processes
+from modelstitch.sweep.execute import shop_of
+
+RECIPE = """\
+name: tiny
+question: Do they?
+data: {name: digits, train: 64, test: 40}
+networks:
+  net:
+    architecture: mlp
+    options: {widths: [8, 8]}
+    samples: 200
+    epochs: 1
+    seeds: [0, 1]
+stitchings:
+  - pairs: [[net-0, net-1]]
+    both_ways: true
+    families: [{name: affine}, {name: orthogonal}]
+    matchings: [{name: direct}, {name: task, epochs: 1}]
+    controls: [self, untrained]
+measures: [cka_minibatch]
+claims:
+  - {claim: They do, at_most: 50}
+"""
+COUNT = 2 * 2 * 2 * 2 * 2 + 2 * 2
+"""Cuts, ways, families, matchings, trained or not; and the self-stitches of both at each cut."""
+
+
+def run(folder, text=RECIPE, **options):
+    return run_recipe(text, Store(folder / "run.sqlite"), networks=folder / "nets", **options)
+
+
+def essence(records):
+    """Everything that the same recipe must give again, bit for bit."""
+    return sorted(
+        (str(dataclasses.replace(one, seconds=0.0, created="", threads=0)) for one in records),
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The recipe carried out in one process without a break."""
+    folder = tmp_path_factory.mktemp("plain")
+    return folder, run(folder)
+
+
+def test_everything_that_the_recipe_asks_for_is_there(plain):
+    folder, records = plain
+    store = Store(folder / "run.sqlite")
+    assert len(records) == COUNT
+    assert {one.status for one in records} == {"ok"}
+    assert store.failures() == {}
+    assert store.recipes() == [("tiny", RECIPE)]
+    assert [one.name for one in store.networks()] == ["net-0", "net-1"]
+    assert {row["measure"] for row in store.similarities()} == {"cka_minibatch"}
+    assert {(one.n_fit, one.n_test) for one in records} == {(64, 40)}
+    assert {one.penalty for one in records.only(control="self")} == {0}
+
+
+def test_called_again_it_does_nothing_again(plain, monkeypatch):
+    folder, records = plain
+    monkeypatch.setattr("modelstitch.sweep.library.train_network", None.__class__)
+    monkeypatch.setattr("modelstitch.sweep.groups.measure", None.__class__)
+    monkeypatch.setattr("modelstitch.sweep.work.compare_all", None.__class__)
+    # Training is asked for again, and finds the folder; that is what this one stands in for.
+    monkeypatch.setattr("modelstitch.sweep.library.Library.train", lambda self, one, material: self.root)
+    assert essence(run(folder)) == essence(records)
+    assert Store(folder / "run.sqlite").failures() == {}
+
+
+def test_processes_give_what_one_process_gives(plain, tmp_path):
+    assert essence(run(tmp_path, engine=Processes(2))) == essence(plain[1])
+
+
+def test_a_process_that_dies_costs_its_job_alone(plain, tmp_path, monkeypatch):
+    folder, _ = plain
+    deadly = RECIPE.replace("pairs: [[net-0, net-1]]", "pairs: [[net-0, net-1], [dead, net-1]]")
+    deadly = deadly.replace("stitchings:", "  dead: {load: 'py:deadly:build'}\nstitchings:")
+    deadly = deadly.replace("measures: [cka_minibatch]", "measures: []")
+    (tmp_path / "deadly.py").write_text("import os\ndef build():\n    os.kill(os.getpid(), 9)\n")
+    monkeypatch.chdir(tmp_path)
+    store = Store(tmp_path / "run.sqlite")
+    # The driver asks every network for its weights; a process of its own dies of this one.
+    monkeypatch.setattr("modelstitch.sweep.execute._usable", lambda name, shop, store: True)
+    records = run_recipe(deadly, store, networks=folder / "nets", engine=Processes(2))
+    assert len(records) == COUNT
+    ((job, reason),) = store.failures().items()
+    assert job == "stitch dead <-> net-1 (stitchings 1)"
+    assert "died twice (exit code -9)" in reason
+
+
+def test_a_stitch_in_the_store_makes_the_network_that_was_measured(plain):
+    folder, records = plain
+    store, shop = Store(folder / "run.sqlite"), shop_of(RECIPE, networks=folder / "nets")
+    record = next(one for one in records if "Affine" in one.family and not one.control and "Task" in one.matching)
+    networks = {name: shop.network(name).network for name in ("net-0", "net-1")}
+    test = load("digits").test.first(40)
+    stitched = stitched_from(record, store.stitch(record.key), networks, test.example)
+    with torch.no_grad():
+        wrong = (stitched(test.normalised(test.inputs)).argmax(1) != test.labels).float().mean()
+    assert 100 * float(wrong) == pytest.approx(record.error, abs=1e-4)
+    with pytest.raises(BadFile, match="tensors that do not fit"):
+        stitched_from(record, None, networks, test.example)
+    with pytest.raises(BadFile, match="no safetensors file"):
+        stitched_from(record, b"\x80\x04pickle", networks, test.example)
+    with pytest.raises(BadFile, match="while the record speaks of"):
+        stitched_from(record, None, {"net-0": networks["net-1"], "net-1": networks["net-0"]}, test.example)
+
+
+def test_what_fails_is_noted_and_the_rest_goes_on(tmp_path):
+    text = RECIPE.replace("options: {widths: [8, 8]}", "options: {widths: [8, 8]}").replace(
+        "stitchings:", "  bad: {architecture: mlp, options: {widht: 3}, epochs: 1}\nstitchings:"
+    )
+    text = text.replace("pairs: [[net-0, net-1]]", "pairs: [[bad-0, net-1], [net-0, net-1]]")
+    store = Store(tmp_path / "run.sqlite")
+    records = run_recipe(text, store, networks=tmp_path / "nets")
+    assert len(records) == COUNT
+    failures = store.failures()
+    assert "no option 'widht'" in failures["train bad-0"]
+    assert failures["stitch bad-0 <-> net-1 (stitchings 1)"] == "no network bad-0: it could not be trained or loaded"
+    assert "compare bad-0 and net-1" in failures
+    # Mended, the failures go.
+    run_recipe(text.replace("widht: 3", "widths: [8]"), store, networks=tmp_path / "nets")
+    assert "train bad-0" not in store.failures()
+
+
+def test_a_damaged_network_is_told_and_the_rest_goes_on(plain, tmp_path):
+    shutil.copytree(plain[0] / "nets", tmp_path / "nets")
+    weights = sorted((tmp_path / "nets").glob("*/weights.safetensors"))
+    content = weights[0].read_bytes()
+    weights[0].write_bytes(b"\x80\x04pickle" + content[8:])
+    store = Store(tmp_path / "run.sqlite")
+    run_recipe(RECIPE, store, networks=tmp_path / "nets")
+    told = " ".join(store.failures().values())
+    assert "safetensors" in told
+    weights[0].write_bytes(content)
+    assert len(run_recipe(RECIPE, store, networks=tmp_path / "nets")) == COUNT
+    assert store.failures() == {}
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_there_is(plain, tmp_path, monkeypatch):
+    store = Store(tmp_path / "run.sqlite")
+    appended, append = [], Store.append
+
+    def full(self, record, stitch=None):
+        if len(appended) == 5:
+            raise NotWritable(f"write {self.path}", "database or disk is full", "make room")
+        appended.append(record)
+        append(self, record, stitch)
+
+    monkeypatch.setattr(Store, "append", full)
+    with pytest.raises(NotWritable, match="disk is full"):
+        run_recipe(RECIPE, store, networks=plain[0] / "nets")
+    assert len(store.records()) == 5
+    assert store.failures() == {}
+    monkeypatch.setattr(Store, "append", append)
+    assert essence(run_recipe(RECIPE, store, networks=plain[0] / "nets")) == essence(plain[1])
+
+
+KILLED = """
+import sys
+from modelstitch.records import Store
+from modelstitch.sweep import run_recipe
+run_recipe(open(sys.argv[1]).read(), Store(sys.argv[2]), networks=sys.argv[3])
+"""
+
+
+LONGER = RECIPE.replace("    controls: [self", "    seeds: [0, 1, 2]\n    controls: [self")
+"""The same three times, so that there is time to be killed in."""
+
+
+def killed_after_progress(command, path, moments):
+    """Start the run, wait until the store has grown, and kill it within a tenth of a second; returns its exit code."""
+    before = len(Store(path).keys())
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while process.poll() is None and len(Store(path).keys()) == before:
+        time.sleep(0.02)
+    time.sleep(moments.random() / 10)
+    process.send_signal(signal.SIGKILL)
+    return process.wait()
+
+
+def test_killed_at_any_moment_and_resumed_is_uninterrupted(plain, tmp_path):
+    recipe, path, nets = tmp_path / "r.yaml", tmp_path / "run.sqlite", tmp_path / "nets"
+    recipe.write_text(LONGER)
+    command = [sys.executable, "-c", KILLED, str(recipe), str(path), str(nets)]
+    moments, grown = random.Random(0), []
+    # Once before anything is stored, then in the midst of it.
+    early = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    time.sleep(4)
+    early.kill()
+    early.wait()
+    for _ in range(3):
+        assert killed_after_progress(command, path, moments) == -signal.SIGKILL
+        grown.append(len(Store(path).keys()))
+    assert 0 < grown[0] < grown[1] < grown[2] < 3 * COUNT
+    whole = run_recipe(LONGER, Store(plain[0] / "longer.sqlite"), networks=plain[0] / "nets")
+    assert len(whole) == 3 * COUNT
+    assert essence(run_recipe(LONGER, Store(path), networks=nets)) == essence(whole)
+    assert {entry.name for entry in tmp_path.iterdir()} <= {
+        *("r.yaml", "run.sqlite", "nets", "run.sqlite-wal", "run.sqlite-shm"),
+    }
+
+
+def test_what_will_be_done_is_told_before_and_nothing_is_made(plain, tmp_path):
+    told = foresee(RECIPE, tmp_path / "run.sqlite", networks=tmp_path / "nets")
+    assert (sum(told.stitchings.values()), told.stitchings_there, list(told.networks)) == (COUNT, 0, ["net-0", "net-1"])
+    assert told.seconds > 0
+    assert told.comparisons == 1
+    assert list(tmp_path.iterdir()) == []
+    again = foresee(RECIPE, plain[0] / "run.sqlite", networks=plain[0] / "nets")
+    assert (again.stitchings_there, again.networks, again.seconds) == (COUNT, {}, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "found"),
+    [
+        ("cka_minibatch", "cka_minibach", SettingError, "no measure 'cka_minibach'"),
+        ("{name: digits,", "{name: fashion_mnist, folder: /nowhere,", DataError, "nowhere"),
+        ("test: 40", "test: 1", DataError, "class"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_trained(tmp_path, old, new, error, found):
+    with pytest.raises(error, match=found):
+        run(tmp_path, RECIPE.replace(old, new))
+    assert not (tmp_path / "nets").exists()
