@@ -297,7 +297,7 @@ def test_a_launch_within_a_launch_is_refused():
 @pytest.mark.parametrize(("jobs", "ray", "named"), [(2, None, "--jobs"), (1, "local", "--ray")])
 def test_jobs_side_by_side_over_processes_are_refused(jobs, ray, named):
     with among(Ranks(0, 2)), pytest.raises(SettingError, match=f"{named} over 2 processes\nfound: .*\ndo: +choose one"):
-        _engine(jobs, ray)
+        _engine(jobs, ray, None)
 
 
 def test_activations_in_a_folder_are_refused(tmp_path):

@@ -52,11 +52,11 @@ def sweep(
     from modelstitch.sweep import run_recipe
 
     store = Store(path)
-    records = run_recipe(text, store, engine=_engine(jobs, ray), **common)
+    records = run_recipe(text, store, engine=_engine(jobs, ray, device), **common)
     runs.run(records, store, as_json)
 
 
-def _engine(jobs: int, ray: str | None) -> Engine:
+def _engine(jobs: int, ray: str | None, device: str | None) -> Engine:
     from modelstitch.parallel import ranks
     from modelstitch.sweep.engines import Here, Processes
 
@@ -69,7 +69,8 @@ def _engine(jobs: int, ray: str | None) -> Engine:
 
         if jobs != 1:
             raise SettingError("--jobs with --ray", "two ways to run jobs", "leave --jobs out: Ray has its own count")
-        return OnRay(ray)
+        # Ray hides every GPU from a task that has reserved none.
+        return OnRay(ray, gpus=1 if (device or "").startswith("cuda") else 0)
     return Here() if jobs == 1 else Processes(jobs)
 
 
