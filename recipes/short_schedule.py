@@ -45,7 +45,7 @@ def main() -> None:
     pairs = asked.pairs.split(",")
     seeds = sorted(set("".join(pairs)))
     ready = {s: prepare(load_folder(asked.nets / f"seed{s}")[0], f"seed{s}", split.test) for s in seeds}
-    plain = Shared(train, split.test, Setting(), every=False)
+    plain = Shared(train, split.test, Setting())
     groups = [plain.group(ready[a], ready[b], plain.pairs(ready[a], ready[b])) for a, b in pairs]
     for by in settings([int(many) for many in asked.epochs.split(",")], asked.starts.split(",")):
         # The same groups with another matching, so that the moments are streamed once for all of them.

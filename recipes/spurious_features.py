@@ -196,7 +196,7 @@ def stitch(bottom: Prepared, top: Prepared, train: Samples, test: Samples, store
     pairs = [(bottom.captured.find(stage), top.captured.find(stage)) for stage in STAGES]
     check_identity(bottom, [pair[0] for pair in pairs], test)
     for by in (ms.Direct(), ms.TaskLoss(epochs=1)):
-        run([Shared(train, test, Setting(by=by), every=False).group(bottom, top, pairs)], store)
+        run([Shared(train, test, Setting(by=by)).group(bottom, top, pairs)], store)
 
 
 class Flattened:

@@ -47,6 +47,9 @@ def test_a_recipe_is_read_as_it_stands():
     assert recipe.claims[0].at_most == 3
 
 
+CURVE = "reference: [{{figure: {}, curve: X}}]"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "found", "do"),
     [
@@ -81,6 +84,18 @@ def test_a_recipe_is_read_as_it_stands():
         ("name: quick", "name: ../quick", "line 2: name: '../quick'", "mend that line"),
         ("name: quick", "name: '$(reboot)'", "line 2: name: ", "mend that line"),
         ("at_most: 3}", "at_most: 3", "line 18: expected", "plain YAML"),
+        (
+            "at_most: 3}",
+            "at_most: 3}\nreference: [{figure: fig2, curve: X}]",
+            "line 18: no published figure .fig2.",
+            "'fig2",
+        ),
+        (
+            "at_most: 3}",
+            "at_most: 3}\nreference: [{figure: fig2A, curve: X}]",
+            "line 18: no published curve in fig2A .X.",
+            "choose",
+        ),
         ("- pairs", "pairs", "line 13: expected <block end>", "plain YAML"),
     ],
 )

@@ -19,6 +19,7 @@ from modelstitch.cli.endings import Verbs
 from modelstitch.cli.merge import merge
 from modelstitch.cli.records import records
 from modelstitch.cli.report import report
+from modelstitch.cli.reproduce import reproduce
 from modelstitch.cli.stitch import stitch
 from modelstitch.cli.sweep import schema, sweep
 from modelstitch.cli.train import train
@@ -33,6 +34,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     stitch: "modelstitch stitch nets/seed0 nets/seed1 --out records.sqlite --figure penalty.png",
     compare: "modelstitch compare nets/seed0 nets/seed1 --measure cka_minibatch,procrustes --figure heat.html",
     sweep: "modelstitch sweep recipes/quickstart.yaml --dry-run",
+    reproduce: "modelstitch reproduce fig3b --size small --dry-run",
     report: "modelstitch report runs/quickstart.sqlite --figures figures",
     schema: "modelstitch schema > recipe.schema.json",
     records: "modelstitch records records.sqlite --csv --out records.csv",

@@ -41,6 +41,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def figures() -> None:
+    """The paper's figures that a recipe re-creates, with what each takes."""
+    from modelstitch.recipe import paper_recipe, paper_recipes, time_of
+
+    for name in paper_recipes():
+        recipe, _ = paper_recipe(name, "small")
+        pairs = sum(len(each.pairs) * (1 + each.both_ways) for each in recipe.stitchings)
+        typer.echo(f"{name:<12}{recipe.question}")
+        typer.echo(f"{'':<12}{len(recipe.network_names())} networks, {pairs} pairs of them; {time_of(name)}")
+
+
 def run(found: Records, store: Store, as_json: bool) -> None:
     """The records of a run, and its failures; exit code 1 where anything failed."""
     if found:

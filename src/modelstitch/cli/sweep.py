@@ -14,20 +14,29 @@ from modelstitch.cli.processes import shared
 from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
+    from modelstitch.records import Records, Store
     from modelstitch.sweep.engines import Engine
 
 _RAY = "Run jobs as tasks of Ray: 'local', or a cluster's address (extra: ray)."
 
 
+Networks = Annotated[Path, typer.Option(help="Trained networks, shared by all recipes.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it may cost.")]
+Jobs = Annotated[int, typer.Option(help="How many jobs at once, each in a process of its own.")]
+Ray = Annotated[str | None, typer.Option(help=_RAY)]
+Memory = Annotated[float | None, typer.Option(help="GB of memory for activations, each job; 2 by default.")]
+
+
 @shared
 def sweep(
     recipe: Annotated[Path, typer.Argument(help="A YAML file; `modelstitch schema` tells what it may hold.")],
+    size: Annotated[str | None, typer.Option(help="One of the recipe's own sizes.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's store; runs/NAME.sqlite by default. Resumes.")] = None,
-    networks: Annotated[Path, typer.Option(help="Trained networks, shared by all recipes.")] = Path("runs/networks"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it may cost.")] = False,
-    jobs: Annotated[int, typer.Option(help="How many jobs at once, each in a process of its own.")] = 1,
-    ray: Annotated[str | None, typer.Option(help=_RAY)] = None,
-    memory: Annotated[float | None, typer.Option(help="GB of memory for activations, each job; 2 by default.")] = None,
+    networks: Networks = Path("runs/networks"),
+    dry_run: DryRun = False,
+    jobs: Jobs = 1,
+    ray: Ray = None,
+    memory: Memory = None,
     device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -35,8 +44,26 @@ def sweep(
     """Carry out a recipe: train what is missing, stitch every pair, and keep each record as soon as it is there."""
     from modelstitch.recipe import read_recipe
 
-    asked, text = read_recipe(recipe)
+    asked, text = read_recipe(recipe, size)
     path = out or Path("runs") / f"{asked.name}.sqlite"
+    found = carried_out(text, path, dry_run, as_json, networks, jobs, ray, memory, device, threads)
+    if found is not None:
+        runs.run(*found, as_json)
+
+
+def carried_out(
+    text: str,
+    path: Path,
+    dry_run: bool,
+    as_json: bool,
+    networks: Path,
+    jobs: int,
+    ray: str | None,
+    memory: float | None,
+    device: str | None,
+    threads: int | None,
+) -> tuple[Records, Store] | None:
+    """What a recipe gave; None where only its outlook was asked for, and shown."""
     inputs.use_threads(threads)
     common: dict[str, Any] = {
         "networks": networks,
@@ -47,13 +74,12 @@ def sweep(
         from modelstitch.sweep import foresee
 
         runs.outlook(foresee(text, path, **common), as_json)
-        return
+        return None
     from modelstitch.records import Store
     from modelstitch.sweep import run_recipe
 
     store = Store(path)
-    records = run_recipe(text, store, engine=_engine(jobs, ray, device), **common)
-    runs.run(records, store, as_json)
+    return run_recipe(text, store, engine=_engine(jobs, ray, device), **common), store
 
 
 def _engine(jobs: int, ray: str | None, device: str | None) -> Engine:

@@ -158,7 +158,7 @@ class TaskMatching(_Part):
 
     name: Literal["task"]
     epochs: PositiveInt | None = None
-    learning_rate: Rate = 1e-3
+    learning_rate: Rate = 3e-3
     batch_size: Annotated[int, Field(ge=2)] = 128
     start: Literal["least_squares", "identity", "random"] = "least_squares"
     patience: PositiveInt | None = None
@@ -249,6 +249,7 @@ class Recipe(_Part):
         measures: similarities of all pairs of cuts, beside those that every record holds.
         claims: what is expected.
         reference: published curves to draw beside ours.
+        sizes: other numbers for the same experiment, by name; each is laid over the rest, mapping by mapping.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -259,6 +260,7 @@ class Recipe(_Part):
     measures: list[str] = []
     claims: list[Claim] = []
     reference: list[Curve] = []
+    sizes: dict[Name, dict[str, Any]] = {}
 
     def network_names(self) -> dict[str, tuple[TrainedNetwork | LoadedNetwork, int]]:
         """Every network by the name it goes by, with its description and seed: ``NAME-SEED`` where it is trained."""

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from modelstitch.errors import BadFile, SettingError, did_you_mean
 from modelstitch.recipe.advice import Place, known_at
 from modelstitch.recipe.model import LoadedNetwork, Recipe
+from modelstitch.recipe.published import Reference, curve_of
+from modelstitch.recipe.sizes import PlainLoader, at_size, laid_over
 
 Lines = dict[Place, int]
 """Line of every key and every item, counted from 1."""
@@ -25,12 +27,16 @@ def recipe_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
 
 
-def read_recipe(path: str | Path) -> tuple[Recipe, str]:
-    """The recipe in a file, and its text as it stands there.
+def read_recipe(path: str | Path, size: str | None = None) -> tuple[Recipe, str]:
+    """The recipe in a file, and its text: as it stands there, or with a size written into it.
+
+    Args:
+        path: the file.
+        size: one of the recipe's ``sizes``.
 
     Raises:
         BadFile: there is no such file, or it holds no text.
-        SettingError: it is no recipe; the line is named.
+        SettingError: it is no recipe, or has no such size; the line is named.
     """
     do = "name a recipe, a YAML file such as recipes/quickstart.yaml"
     try:
@@ -40,15 +46,17 @@ def read_recipe(path: str | Path) -> tuple[Recipe, str]:
         raise BadFile(f"read the recipe {path}", error.strerror or str(error), do) from error
     except UnicodeDecodeError as error:
         raise BadFile(f"read the recipe {path}", f"bytes that are no text ({error.reason})", do) from error
-    return parse_recipe(text, str(path)), text
+    recipe = parse_recipe(text, str(path), size)
+    return recipe, text if size is None else at_size(text, size)
 
 
-def parse_recipe(text: str, source: str = "recipe") -> Recipe:
+def parse_recipe(text: str, source: str = "recipe", size: str | None = None) -> Recipe:
     r"""The recipe in a text.
 
     Args:
         text: YAML, without anchors and tags.
         source: what to call it in errors.
+        size: one of its ``sizes``.
 
     Raises:
         SettingError: it is no recipe; the line is named, and what was probably meant.
@@ -61,7 +69,7 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
         ...     print(error.do.partition("?")[0])
         did you mean 'question'
     """
-    content, lines = _parsed(text, source)
+    content, lines = _parsed(text, source, size)
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
@@ -76,12 +84,14 @@ def parse_recipe(text: str, source: str = "recipe") -> Recipe:
     return recipe
 
 
-def _parsed(text: str, source: str) -> tuple[Any, Lines]:
+def _parsed(text: str, source: str, size: str | None) -> tuple[Any, Lines]:
     asked, do = f"the recipe {source}", "write plain YAML, as recipes/quickstart.yaml does"
     if len(text) > _MOST:
         raise SettingError(asked, f"{len(text):,} characters", f"write fewer than {_MOST:,}: a recipe fits a screen")
     try:
-        root = yaml.compose(text, Loader=_Plain)
+        root = yaml.compose(text, Loader=PlainLoader)
+        if size is not None:
+            root = laid_over(root, size, source)
         lines: Lines = {(): 1}
         content = {} if root is None else _value(root, (), lines)
     except RecursionError:
@@ -92,16 +102,6 @@ def _parsed(text: str, source: str) -> tuple[Any, Lines]:
     except yaml.YAMLError as error:
         raise SettingError(asked, str(error).splitlines()[0], do) from None
     return content, lines
-
-
-class _Plain(yaml.SafeLoader):
-    """YAML without anchors: a few bytes of them can stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(problem="anchors and aliases are not read", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
 
 
 def _value(node: yaml.Node, place: Place, lines: Lines) -> Any:
@@ -202,6 +202,12 @@ def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
     if twice:
         found = f"line {_line(lines, ('networks',))}: two networks are called {twice!r}"
         raise SettingError(f"the recipe {source}", found, "a trained network is called NAME-SEED: rename one")
+    for entry, curve in enumerate(recipe.reference):
+        try:
+            curve_of(Reference("", curve.figure, curve.curve))
+        except SettingError as error:
+            line = _line(lines, ("reference", entry))
+            raise SettingError(f"the recipe {source}", f"line {line}: {error.found}", error.do) from None
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[Place, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from modelstitch.recipe import Claim
-from modelstitch.report.published import Reference
+from modelstitch.recipe.published import Reference
 
 Network = tuple[str, str, Mapping[str, Any]]
 """Name, fingerprint of the weights, and the configuration that `train_network` stores; empty for a foreign network."""

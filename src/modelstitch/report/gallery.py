@@ -11,10 +11,10 @@ import altair as alt
 import pandas as pd
 
 from modelstitch.figures import save_figure
+from modelstitch.recipe.published import curve_of
 from modelstitch.report import charts, maps
 from modelstitch.report.charts import PRINT, READABLE, SCREEN, Names, Theme
 from modelstitch.report.findings import Findings
-from modelstitch.report.published import curve_of
 from modelstitch.report.rows import DISTANCES, MEASURES, prepared, rows_of
 
 _CELL, _PRINTED = 36, (300, 220)

@@ -8,9 +8,9 @@ import pandas as pd
 
 from modelstitch.errors import BadFile, SettingError, did_you_mean
 from modelstitch.recipe import parse_recipe
+from modelstitch.recipe.published import Reference
 from modelstitch.records import Store
 from modelstitch.report.findings import Findings
-from modelstitch.report.published import Reference
 
 
 def findings_of(path: str | Path, recipe: str | None = None) -> Findings:

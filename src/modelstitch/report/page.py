@@ -19,10 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from modelstitch.files import write_whole
+from modelstitch.recipe.published import published
 from modelstitch.report import tables
 from modelstitch.report.findings import Findings
 from modelstitch.report.gallery import Gallery
-from modelstitch.report.published import published
 from modelstitch.report.rows import packed, script_json
 from modelstitch.report.verdicts import RULE, judge
 from modelstitch.version import VERSION

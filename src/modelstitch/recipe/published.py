@@ -32,7 +32,7 @@ class Reference:
 @cache
 def published() -> dict[str, Any]:
     """The source, how the values were read, and the figures by name, each with its curves."""
-    text = files("modelstitch.report").joinpath("bansal2021.json").read_text(encoding="utf-8")
+    text = files("modelstitch.recipe").joinpath("bansal2021.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -62,5 +62,5 @@ def curve_of(reference: Reference) -> list[dict[str, Any]]:
 def _named(known: dict[str, Any], name: str, what: str) -> Any:
     if name not in known:
         do = did_you_mean(name, known, f"choose among {', '.join(known)}")
-        raise SettingError(f"the published {what} {name!r}", "there is none of that name", do)
+        raise SettingError(f"the published {what} {name!r}", f"no published {what} {name!r}", do)
     return known[name]

@@ -3,8 +3,8 @@
 import pytest
 
 from modelstitch.errors import SettingError
+from modelstitch.recipe.published import curve_of, published
 from modelstitch.report import Reference
-from modelstitch.report.published import curve_of, published
 
 CURVES = [(figure, curve) for figure, held in published()["figures"].items() for curve in held["curves"]]
 
