@@ -18,7 +18,7 @@ import pytest
 import torch
 from job import RECIPE, STITCHING, dies, errs_alone, everything, launched, network
 from several import several
-from torch import distributed, nn
+from torch import nn
 
 import modelstitch as ms
 from modelstitch.budget import Budget
@@ -241,14 +241,6 @@ def test_the_command_line_tells_an_error_once(tmp_path):
     assert first.returncode == 2
     assert first.stderr.count("asked:") == 1
     assert (second.returncode, second.stderr) == (0, "")
-
-
-@pytest.fixture
-def _group():
-    """A group of one process: what is summed is summed over it."""
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("_group")

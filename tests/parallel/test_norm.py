@@ -5,21 +5,13 @@ That parts add up is tested with real processes, in ``test_launch``.
 
 import pytest
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from modelstitch.errors import SettingError
 from modelstitch.parallel import Ranks, among
 from modelstitch.parallel.norm import whole_batches
 
 TWO = Ranks(0, 2)
-
-
-@pytest.fixture
-def _group():
-    """A group of one process: what is summed is summed over it."""
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
 
 
 def norm_and_input(kind, **options):

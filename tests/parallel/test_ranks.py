@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from modelstitch.parallel import Ranks, ranks
+from modelstitch.errors import SettingError
+from modelstitch.parallel import Ranks, among, by_first, place_for, ranks
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -45,3 +46,23 @@ def test_alone_nothing_is_exchanged():
     assert here.part(x) is x
     assert here.gathered(x)[0] is x
     assert here.from_first(lambda: x) is x
+    assert by_first(lambda: x)() is x
+    here.all_fail(SettingError("a", "b", "c"))
+
+
+@pytest.mark.usefixtures("_group")
+def test_what_the_first_does_for_all_it_does_alone():
+    @by_first
+    def asked(*, twice):
+        return [ranks().several, *(asked(twice=False) if twice else [])]
+
+    with among(Ranks(0, 2, "cpu")):
+        assert asked(twice=True) == [False, False]
+        assert ranks().several
+
+
+def test_it_computes_where_it_is_told_else_on_its_own_device():
+    assert place_for(None) == "cpu"
+    with among(Ranks(1, 2, "cuda:1")):
+        assert place_for(None) == "cuda:1"
+        assert place_for("cpu") == "cpu"

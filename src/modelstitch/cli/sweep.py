@@ -96,7 +96,7 @@ def _engine(jobs: int, ray: str | None, device: str | None) -> Engine:
         if jobs != 1:
             raise SettingError("--jobs with --ray", "two ways to run jobs", "leave --jobs out: Ray has its own count")
         # Ray hides every GPU from a task that has reserved none.
-        return OnRay(ray, gpus=1 if (device or "").startswith("cuda") else 0)
+        return OnRay(ray, gpus=float((device or "").startswith("cuda")))
     return Here() if jobs == 1 else Processes(jobs)
 
 

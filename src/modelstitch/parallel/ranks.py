@@ -160,7 +160,9 @@ class Ranks:
         box: list[Any] = [None, None]
         if self.first:
             try:
-                box[0] = make()
+                # It may itself ask the first process, which is this one.
+                with among(Ranks()):
+                    box[0] = make()
             except StitchError as error:
                 box[1] = error
         distributed.broadcast_object_list(box, 0, group=self.objects)
