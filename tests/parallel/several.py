@@ -6,6 +6,7 @@ A fresh process would load torch and Fabric for five seconds each.
 import multiprocessing
 import os
 import socket
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -33,8 +34,9 @@ def several(folder, do, *arguments, count=2, seconds=120):
     processes = [_FORKS.Process(target=_one, args=(rank, count, port, folder, do, arguments)) for rank in range(count)]
     for process in processes:
         process.start()
+    deadline = time.monotonic() + seconds
     for process in processes:
-        process.join(seconds)
+        process.join(max(0, deadline - time.monotonic()))
     hang = [process for process in processes if process.exitcode is None]
     for process in hang:
         process.kill()

@@ -69,13 +69,13 @@ def together(ended, folder):
     return pickle.loads((folder / "found.pickle").read_bytes())
 
 
-# In float32, with 518 views a step and no batch norm.
-@pytest.mark.parametrize(("trained", "near"), [("mlp", 1e-8), ("resnet", 1e-8), ("simclr", 1e-4), ("head", 1e-3)])
+# By simclr in float32, where 1e-7 was seen.
+@pytest.mark.parametrize(("trained", "near"), [("mlp", 1e-8), ("resnet", 1e-8), ("simclr", 1e-5), ("head", 1e-5)])
 def test_base_networks_learn_what_one_process_teaches_them(alone, together, trained, near):
     assert together["count"] == PROCESSES
     for one, both in zip(alone["curves"][trained], together["curves"][trained], strict=True):
         assert both["loss"] == pytest.approx(one["loss"], rel=near)
-        assert both["error"] == pytest.approx(one["error"], abs=0 if near == 1e-8 else 1)
+        assert both["error"] == pytest.approx(one["error"], abs=0 if near == 1e-8 else 0.5)
 
 
 def test_the_contrastive_loss_has_the_gradients_of_the_whole_batch(alone, together):
