@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import reproduction
 import speed
 
 import modelstitch as ms
@@ -96,6 +97,8 @@ def tables() -> dict[str, str]:
         "promises": promises_table(),
         "which_measure": recipe("which_measure").table(ROOT / "results" / "which_measure"),
         "spurious_features": recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),
+        "reproduction": reproduction.table(),
+        "reproduction_made": reproduction.made_with(),
         **speed.tables(),
     }
 

@@ -70,6 +70,22 @@ def test_records_of_other_settings_stand_under_headings_of_their_own(run, store)
     assert out.count("penalty  points of test error") == 1
 
 
+def test_every_control_stands_in_a_section_of_its_own(run, store):  # noqa: F811
+    titles = {
+        "untrained": "untrained bottoms",
+        "stem_reset": "a fresh stem",
+        "noise": "noise in place",
+        "shuffled": "fitted on shuffled pairs",
+    }
+    for number, control in enumerate(titles, 1):
+        store.append(record(key=control, control=control, penalty=60.0 + number, error_bottom=55.0))
+    out = run("records", "run.sqlite").out
+    places = [out.index(text) for n, title in enumerate(titles.values(), 1) for text in (title, f"+{60 + n}.00")]
+    assert places == sorted(places)
+    # The error of a bottom with a fresh stem is not that of the network whose name it has.
+    assert "55.00 % test error" not in out
+
+
 def test_a_run_that_has_found_nothing_yet(run, tmp_path):  # noqa: F811
     Store(tmp_path / "run.sqlite")
     assert run("records", tmp_path / "run.sqlite").out == "no records yet\n"

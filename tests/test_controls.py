@@ -1,14 +1,17 @@
-"""Controls: self-stitches that cost nothing, and untrained twins that keep nothing of what was learnt."""
+"""Controls: self-stitches that cost nothing, twins that keep nothing of what was learnt, noise, and shuffled pairs."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
 from modelstitch import controls
-from modelstitch.controls import self_stitch, untrained
+from modelstitch.budget import Budget
+from modelstitch.controls import noise, self_stitch, shuffled, stem_reset, untrained
 from modelstitch.data import Samples
+from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.seeding import generator, seeded
 from modelstitch.stitching import prepare
@@ -144,3 +147,70 @@ def test_canary_the_identity_law_catches_a_stitch_that_changes_a_little(one, mon
     (record,) = self_stitch(one, [one.captured.find("layer1")], points(20, 0), points(30, 1))
     with pytest.raises(AssertionError):
         assert_free(record)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mlp"])
+def test_a_stem_reset_changes_the_first_layer_and_the_last_alone(name):
+    network = lived(NETWORKS[name])
+    before = weights_fingerprint(network)
+    fresh = stem_reset(network)
+    stem = {"resnet18": "conv1.", "mlp": "layer1."}[name]
+    now = fresh.state_dict()
+    changed = {path for path, tensor in network.state_dict().items() if not torch.equal(tensor, now[path])}
+    assert changed == {path for path in network.state_dict() if path.startswith((stem, "fc."))}
+    assert weights_fingerprint(network) == before
+    assert weights_fingerprint(stem_reset(network)) == weights_fingerprint(fresh)
+    assert weights_fingerprint(stem_reset(network, seed=1)) != weights_fingerprint(fresh)
+
+
+def test_a_network_without_layers_that_reset_has_no_stem():
+    with pytest.raises(SettingError, match="no layer that knows how to reset"):
+        stem_reset(nn.ReLU())
+
+
+def test_noise_has_the_moments_of_the_bottom_and_is_one_for_each_example(one):
+    data = points(2000, 2)
+    cuts = [one.captured.find(name) for name in ("layer1", "layer2")]
+    found = noise(one, cuts, data, seed=3, budget=Budget())
+    drawn = found.captured.bottoms(cuts)(data.inputs)
+    for cut, values in zip(cuts, drawn, strict=True):
+        real = one.captured.bottom(cut)(data.inputs)
+        spread = real.std(0).clamp_min(1e-3)
+        assert (((values.mean(0) - real.mean(0)) / spread).abs() < 0.1).all()
+        assert (((values.std(0) - real.std(0)) / spread).abs() < 0.1).all()
+        # Nothing of the input: its correlation with every channel is that of chance.
+        together = torch.corrcoef(torch.cat([data.inputs, values], 1).T)[:6, 6:]
+        assert together.nan_to_num().abs().max() < 0.1
+        # The same for an example in any batch and order; another for another example.
+        some = torch.tensor([7, 3])
+        assert torch.equal(found.captured.bottom(cut)(data.inputs[some]), values[some])
+        assert not torch.equal(values[7], values[3])
+    again = noise(one, cuts, data, seed=4, budget=Budget()).captured.bottom(cuts[0])(data.inputs)
+    assert not torch.equal(again, drawn[0])
+    assert found.captured.find("layer1") == cuts[0]
+    assert torch.equal(found.captured.top("layer1")(drawn[0]), one.captured.top("layer1")(drawn[0]))
+
+
+def test_noise_of_a_varying_length_is_refused(one):
+    cut = dataclasses.replace(one.captured.find("layer1"), shape=(None, 5), kind="tokens")
+    with pytest.raises(SettingError, match="a length that varies"):
+        controls._Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)
+
+
+def test_noise_for_activations_that_are_no_numbers_is_no_number(one):
+    cut = one.captured.find("layer1")
+    values = controls._Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)(torch.zeros(2, 6))[0]
+    assert values.isnan().all()
+
+
+def test_in_shuffled_pairs_nobody_meets_itself():
+    data = points(31, 5)
+    train, partners = shuffled(data, seed=1)
+    assert torch.equal(train.inputs, data.inputs)
+    assert torch.equal(train.labels, partners.labels)
+    assert sorted(partners.ids) == sorted(data.ids)
+    assert not any(one == other for one, other in zip(train.ids, partners.ids, strict=True))
+    # The labels still go with the partners, as they did before.
+    label_of = dict(zip(data.ids, data.labels.tolist(), strict=True))
+    assert [label_of[one] for one in partners.ids] == partners.labels.tolist()
+    assert shuffled(data, seed=1)[0].fingerprint == train.fingerprint != shuffled(data, seed=2)[0].fingerprint

@@ -27,6 +27,17 @@ def record(bottom="A", top="B", depth=0.5, penalty=1.0, control="", family="Affi
     )
 
 
+@pytest.mark.parametrize("control", ["stem_reset", "noise", "shuffled"])
+def test_every_control_but_the_self_stitch_stands_at_a_scale_of_its_own(control):
+    name = control.replace("_", " ")
+    controls = Records(record(depth=depth, penalty=80.0, control=control) for depth in DEPTHS)
+    panels = drawn((both_ways() + controls + itself()).plot())
+    assert {row["control"] for row in panels["The stitchings"]} == {"", "self"}
+    rows = panels[f"The same beside the {name} control"]
+    assert f"control: {name} A → B" in {row["series"] for row in rows}
+    assert "The same beside controls" in drawn((both_ways() + controls + untrained()).plot())
+
+
 def failure():
     return Record(**_asked("A", "B", 0.3, "", "Affine", 0), status="failed", reason="the loss is nan")
 

@@ -18,6 +18,7 @@ from modelstitch.cut.place import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import (
     DataError,
+    SettingError,
     ShapeMismatch,
 )
 from modelstitch.matching import Direct, TaskLoss
@@ -96,8 +97,75 @@ def test_untrained_bottoms_are_other_networks(records, networks):
     assert {record.top_weights for record in controls} == trained
 
 
+def easy(n, seed):
+    """Three classes that a network learns to tell well, so that guessing is far from it."""
+    inputs = torch.randn(n, 6, generator=generator("easy points", seed))
+    labels = torch.arange(n) % 3
+    return Samples("easy", inputs + 4 * torch.eye(6)[labels], labels, classes=3)
+
+
+@pytest.fixture(scope="module")
+def controlled():
+    train, test = easy(300, 0), easy(150, 1)
+    networks = [build("mlp", seed=seed, widths=(8,), inputs=6, classes=3) for seed in (0, 1)]
+    for seed, network in enumerate(networks):
+        train_supervised(network, train, schedule=Schedule(epochs=4, batch_size=16, learning_rate=0.1), seed=seed)
+    given = (*networks, train, test)
+    task = TaskLoss(epochs=4, batch_size=16, learning_rate=0.05, start="random")
+    direct = stitch_all(*given, by=Direct(), controls=("stem_reset", "noise", "shuffled"))
+    return [direct, stitch_all(*given, by=task, controls=("noise", "shuffled"))], given
+
+
+def assert_guessing(records):
+    """The law of noise and of shuffled pairs: no better than chance, which errs two times in three, give or take."""
+    for record in records:
+        assert record.error > 45, record.stitching
+
+
+def test_nothing_is_learnt_from_noise_or_from_shuffled_pairs(controlled):
+    for records in controlled[0]:
+        assert max(record.error for record in records.only(control="")) < 10
+        for control in ("noise", "shuffled"):
+            assert len(records.only(control=control)) == len(records.only(control="")) == 2
+            assert_guessing(records.only(control=control))
+        assert max(record.cka for record in records.only(control="noise")) < 0.1
+        assert min(record.cka for record in records.only(control="shuffled")) > 0.3
+
+
+@pytest.mark.parametrize("control", ["noise", "shuffled"])
+def test_canary_the_law_of_guessing_sees_what_leaks(controlled, monkeypatch, control):
+    leaks = {
+        "noise": lambda bottom, cuts, train, **_: bottom,
+        "shuffled": lambda train, seed: (train, train),
+    }
+    monkeypatch.setattr(modelstitch.controls, control, leaks[control])
+    records = stitch_all(*controlled[1], by=Direct(), controls=(control,))
+    with pytest.raises(AssertionError, match="@layer"):
+        assert_guessing(records.only(control=control))
+
+
+def test_controls_say_whose_bottoms_they_have(controlled):
+    records = controlled[0][0]
+    weights = {record.top_network: record.top_weights for record in records}
+    for record in records.only(control="stem_reset"):
+        assert record.bottom_network == record.top_network
+        assert record.bottom_weights not in weights.values()
+    plain, shuffled = records.only(control=""), records.only(control="shuffled")
+    for control in ("noise", "shuffled"):
+        names = [(r.bottom_network, r.bottom_weights, r.bottom_cut) for r in records.only(control=control)]
+        assert names == [(r.bottom_network, r.bottom_weights, r.bottom_cut) for r in plain]
+    assert {r.fit_data for r in shuffled}.isdisjoint({r.fit_data for r in plain})
+    assert {r.test_data for r in shuffled} == {r.test_data for r in plain}
+    assert len({record.key for record in records}) == len(records) == 2 * 4
+
+
+def test_a_control_that_is_none_is_refused(networks):
+    with pytest.raises(SettingError, match="did you mean 'noise'"):
+        stitch_all(*networks.values(), TRAIN, TEST, controls=("nois",))
+
+
 def test_without_controls_and_at_every_cut(networks):
-    found = stitch_all(*networks.values(), TRAIN, TEST, by=Direct(), every=True, with_controls=False)
+    found = stitch_all(*networks.values(), TRAIN, TEST, by=Direct(), every=True, controls=())
     cuts = ["layer1.0", "layer1", "layer2.0", "layer2"]
     assert [record.bottom_cut for record in found if record.bottom_network == "A"] == cuts
     assert {record.control for record in found} == {""}
@@ -144,7 +212,7 @@ def test_neither_room_for_activations_nor_a_cache_changes_a_record(networks, mem
 
 
 def test_another_order_of_the_networks_gives_the_same_stitchings(networks, records):
-    found = stitch_all(networks["B"], networks["A"], TRAIN, TEST, names=("B", "A"), by=BY, with_controls=False)
+    found = stitch_all(networks["B"], networks["A"], TRAIN, TEST, names=("B", "A"), by=BY, controls=())
     expected = records.only(control="")
     assert_same_records(found, [*expected[2:], *expected[:2]])
 
@@ -159,7 +227,7 @@ def test_canary_same_answer_catches_a_seed_that_depends_on_the_order(networks, r
 
     monkeypatch.setattr(module, "fit_all", ordered)
     with pytest.raises(AssertionError):
-        assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, with_controls=False), records[:4])
+        assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, controls=()), records[:4])
 
 
 class Interrupted(Store):
@@ -201,7 +269,7 @@ def test_each_bottom_runs_once_over_each_split_whatever_the_number_of_cuts(monke
             return right(a, b, pairs, *given, **options)
 
         monkeypatch.setattr(module, "moments_or_failures", counted)
-    found = stitch_all(mlp(0, widths), mlp(1, widths), TRAIN, TEST, by=Direct(), with_controls=False)
+    found = stitch_all(mlp(0, widths), mlp(1, widths), TRAIN, TEST, by=Direct(), controls=())
     assert len(found) == 2 * len(widths)
     assert +passes == {"sweep": 2}
 
@@ -255,7 +323,7 @@ def test_overlapping_splits_are_refused(networks, call):
     ids=["arrays", "dataset", "loader"],
 )
 def test_data_in_any_form_gives_the_same_records(networks, records, form):
-    found = stitch_all(*networks.values(), form(TRAIN), form(TEST), by=BY, with_controls=False)
+    found = stitch_all(*networks.values(), form(TRAIN), form(TEST), by=BY, controls=())
     assert_same_records([dataclasses.replace(record, data="points") for record in found], records[:4])
 
 
@@ -273,7 +341,7 @@ def dead(network):
 def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tmp_path):
     store = Interrupted(tmp_path / "records.sqlite", 100)
     given = (networks["A"], dead(networks["B"]), TRAIN, TEST)
-    found = stitch_all(*given, by=BY, with_controls=False, store=store)
+    found = stitch_all(*given, by=BY, controls=(), store=store)
     status = {record.stitching: record.status for record in found}
     assert status["A@layer1 -> B@layer1"] == "failed"
     assert status["A@layer2 -> B@layer2"] == "failed"  # Nothing varies behind a dead layer.
@@ -281,7 +349,7 @@ def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tm
     assert "constant target: the same activations for all 50 rows" in failed.reason
     assert (failed.penalty, failed.error, failed.learning_curve) == (None, None, ())
     # Asked again, failures are measured again and successes are not.
-    again = stitch_all(*given, by=BY, with_controls=False, store=store)
+    again = stitch_all(*given, by=BY, controls=(), store=store)
     assert_same_records(again, found)
     successes = {record.key for record in found.only(status="ok")}
     assert store.added[len(found) :] == [r.key for r in found if r.key not in successes]
@@ -305,7 +373,7 @@ class Infinite(nn.Module):
 def test_activations_that_are_not_finite_fail_their_own_stitchings_alone(networks):
     torch.manual_seed(0)
     network = Infinite(networks["A"]).eval()
-    found = stitch_all(network, copy.deepcopy(network), TRAIN, TEST, by=BY, every=True, with_controls=False)
+    found = stitch_all(network, copy.deepcopy(network), TRAIN, TEST, by=BY, every=True, controls=())
     status = {record.bottom_cut: record.status for record in found}
     assert (status["log:2"], status["layer1"], status["exp"]) == ("failed", "ok", "ok")
 
@@ -371,5 +439,5 @@ def test_networks_that_never_meet_are_refused(networks):
 
 
 def test_networks_of_different_widths_meet_by_an_affine_map(networks):
-    found = stitch_all(networks["A"], mlp(2, widths=(7, 3)), TRAIN, TEST, by=BY, with_controls=False)
+    found = stitch_all(networks["A"], mlp(2, widths=(7, 3)), TRAIN, TEST, by=BY, controls=())
     assert [record.status for record in found] == ["ok"] * 4

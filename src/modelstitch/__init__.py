@@ -20,7 +20,7 @@ _ROOM_OF = {
     "modelstitch.budget": ("Budget",),
     "modelstitch.comparison": ("Comparison", "calibrate", "compare_all"),
     "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),
-    "modelstitch.controls": ("untrained",),
+    "modelstitch.controls": ("stem_reset", "untrained"),
     "modelstitch.data": ("Samples", "Split", "as_samples", "load"),
     "modelstitch.errors": ("StitchError",),
     "modelstitch.figures": ("save_figure",),

@@ -170,7 +170,7 @@ def _stitched(first: Prepared, second: Prepared, train: Samples, test: Samples, 
         shared = groups.Shared(train, test, setting)
         asked = shared.directions(first, second, both=True)
         if name == "task":
-            asked += [shared.self_stitches(first), *shared.untrained(first, second)]
+            asked += [shared.self_stitches(first), *shared.controls(("untrained", "noise", "shuffled"), first, second)]
         found[name] = groups.run(asked, store if name in ("stored", "again") else None)
     return found
 

@@ -151,6 +151,7 @@ def test_the_schema_says_what_the_reader_says():
 def test_words_are_those_of_the_rooms_that_know_them():
     from modelstitch.data import DATA_SETS
     from modelstitch.matching import BATCH_NORM_MODES, PRECISIONS, STARTS
+    from modelstitch.records import CONTROLS
     from modelstitch.stitches import FAMILIES
 
     definitions = Recipe.model_json_schema()["$defs"]
@@ -161,6 +162,7 @@ def test_words_are_those_of_the_rooms_that_know_them():
             found = found.get("items") or next(one for one in found["anyOf"] if "null" not in one.values())
         return set(found["enum"])
 
+    assert words("Stitchings", "controls") == words("Claim", "control") == set(CONTROLS)
     assert words("Data", "name") == set(DATA_SETS)
     assert words("PlainFamily", "name") | words("AffineFamily", "name") == set(FAMILIES)
     assert words("Stitchings", "batch_norm") == set(BATCH_NORM_MODES)

@@ -7,9 +7,11 @@ import pytest
 from made import frame, grid, layers, nothing, real, record
 
 from modelstitch.errors import SettingError
-from modelstitch.report import Reference, write_figures
+from modelstitch.records import CONTROLS
+from modelstitch.report import Reference, tables, write_figures
 from modelstitch.report.charts import Names
 from modelstitch.report.gallery import Gallery
+from modelstitch.report.tables import controls
 
 ALL = ["untrained", "penalty", "scatter", "measure_over_depth", "penalty_map", "similarity_map", "learning", "training"]
 
@@ -24,6 +26,17 @@ def test_a_chart_is_there_when_it_has_something_to_show():
     assert shown(real()) == {"untrained", "penalty", "scatter", "measure_over_depth", "training"}
     one = frame(record(cka=None, procrustes=None))
     assert shown(dataclasses.replace(nothing(), records=one)) == {"penalty"}
+
+
+@pytest.mark.parametrize("control", [one for one in CONTROLS if one != "self"])
+def test_each_control_has_a_chart_and_a_line_in_the_table(control):
+    found = Gallery(dataclasses.replace(nothing(), records=frame(record(), record(control=control, penalty=7))))
+    assert set(found.screen()) >= {control, "penalty"}
+    assert f"datum.control == '{control}'" in str(found.screen()[control].to_dict())
+    ((kind, networks, valued, told),) = controls(found).rows
+    assert (networks, valued, told) == ("A → B", "1 of 1", "+7.00 (layer1) to +7.00 (layer1)")
+    assert len({*tables.CONTROLS.values()}) == len(CONTROLS)
+    assert kind == tables.CONTROLS[control]
 
 
 def test_one_bottom_a_top_is_no_map():

@@ -64,6 +64,19 @@ def test_the_policy_names_each_script_and_forbids_the_rest(whole):
     assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
 
 
+def test_each_control_is_drawn_and_said_to_be_what_it_is():
+    told = {
+        "stem_reset": "a fresh first layer",
+        "noise": "that of guessing one class",
+        "shuffled": "beside another's",
+    }
+    records = frame(record(), *(record(control=control) for control in told))
+    shown = Read(page(dataclasses.replace(nothing(), records=records)))
+    for control, words in told.items():
+        assert any(one.get("data-chart") == control for _, one in shown.tags)
+        assert words in " ".join(shown.text.split())
+
+
 def test_no_script_can_be_ended_from_within():
     assert _safe_script("'</script>' + '<!--'") == "'<\\/script>' + '<\\!--'"
 

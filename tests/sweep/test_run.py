@@ -36,13 +36,13 @@ stitchings:
     both_ways: true
     families: [{name: affine}, {name: orthogonal}]
     matchings: [{name: direct}, {name: task, epochs: 1}]
-    controls: [self, untrained]
+    controls: [self, untrained, stem_reset, noise, shuffled]
 measures: [cka_minibatch]
 claims:
   - {claim: They do, at_most: 50}
 """
-COUNT = 2 * 2 * 2 * 2 * 2 + 2 * 2
-"""Cuts, ways, families, matchings, trained or not; and the self-stitches of both at each cut."""
+COUNT = 2 * 2 * 2 * 2 * 5 + 2 * 2
+"""Cuts, ways, families, matchings, the stitchings and four controls; and the self-stitches of both at each cut."""
 
 
 def run(folder, text=RECIPE, **options):
@@ -118,6 +118,9 @@ def test_a_stitch_in_the_store_makes_the_network_that_was_measured(plain):
     with torch.no_grad():
         wrong = (stitched(test.normalised(test.inputs)).argmax(1) != test.labels).float().mean()
     assert 100 * float(wrong) == pytest.approx(record.error, abs=1e-4)
+    noise = dataclasses.replace(record, control="noise")
+    with pytest.raises(SettingError, match="whose bottom was noise"):
+        stitched_from(noise, store.stitch(record.key), networks, test.example)
     with pytest.raises(BadFile, match="tensors that do not fit"):
         stitched_from(record, None, networks, test.example)
     with pytest.raises(BadFile, match="no safetensors file"):

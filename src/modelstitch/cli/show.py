@@ -27,6 +27,12 @@ _READING = """\
 penalty  points of test error above the top's own network: positive is worse; [its 95 % interval]
 agree    share of the test examples that get the class which the top's own network gives them
 resid.   share of the activations' variance at the top's cut that the best direct map leaves"""
+_CONTROLS = {
+    "untrained": "untrained bottoms",
+    "stem_reset": "the top's own bottoms with a fresh stem",
+    "noise": "noise in place of bottoms",
+    "shuffled": "fitted on shuffled pairs",
+}
 _COLUMNS = ("stitching", "depth", "penalty [95 %]", "CKA", "agree", "error", "resid.")
 _COLOURS = {"ok": "green", "absent": "yellow", "failed": "red"}
 
@@ -137,7 +143,8 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
         table = _table(*_COLUMNS, left=1)
         _section(table, "", [one for one in alike if not one.control])
         _selves(table, [one for one in alike if one.control == "self"])
-        _section(table, "control: untrained bottoms", [one for one in alike if one.control == "untrained"])
+        for control, title in _CONTROLS.items():
+            _section(table, f"control: {title}", [one for one in alike if one.control == control])
         _print(table)
     for one in found:
         if one.status == "failed":
@@ -208,7 +215,7 @@ def _by_setting(found: Sequence[Record]) -> list[list[Record]]:
 def _heading(found: Sequence[Record], references: dict[str, str]) -> None:
     """The errors of the networks whole, then what all stitchings have in common."""
     errors: dict[str, float | None] = {}
-    for one in (each for each in found if each.status == "ok" and each.control != "untrained"):
+    for one in (each for each in found if each.status == "ok" and each.control in ("", "self")):
         errors |= {one.bottom_network: one.error_bottom, one.top_network: one.error_top}
     for name, error in errors.items():
         place = references.get(name, name)

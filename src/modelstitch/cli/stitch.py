@@ -61,7 +61,7 @@ def stitch(
     loaded = inputs.networks_of(list(references))
     split = inputs.split_of(data, data_folder, limit, loaded)
     setting |= {"budget": inputs.budget_of(memory, cache), "store": inputs.store_of(out)}
-    records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, not no_controls, setting)
+    records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
     show.figures(records, figures)
     show.leave(records)
@@ -102,9 +102,9 @@ def _one(one: Stitching, loaded: list[LoadedNetwork], split: Any, setting: dict[
     return Records([stitch_one(named, known, split.train, split.test, **setting)])
 
 
-def _all(loaded: list[LoadedNetwork], split: Any, every: bool, with_controls: bool, setting: dict[str, Any]) -> Any:
+def _all(loaded: list[LoadedNetwork], split: Any, every: bool, no_controls: bool, setting: dict[str, Any]) -> Any:
     from modelstitch.sweep import stitch_all
 
     a, b = loaded
-    options = {"names": (a.name, b.name), "every": every, "with_controls": with_controls, **setting}
+    options = {"names": (a.name, b.name), "every": every, **({"controls": ()} if no_controls else {}), **setting}
     return stitch_all(a.network, b.network, split.train, split.test, **options)

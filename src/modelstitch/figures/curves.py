@@ -29,8 +29,8 @@ _RECIPE = {
 def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
     """Stitching penalty over the depth of the bottom, with its controls, and linear CKA at the same places.
 
-    The first panel leaves the untrained control out and so shows the stitchings at their own scale; the second, drawn
-    when there is such a control, shows all at one scale; the third, drawn when CKA was computed, what the activations
+    The first panel shows the stitchings at their own scale, with no control but the self-stitches; the second, drawn
+    when there are others, shows all at one scale; the third, drawn when CKA was computed, what the activations
     alone say. Bars are 95% paired bootstrap intervals, lines join the mean over seeds. Failed records are counted in
     the subtitle and never drawn.
 
@@ -50,10 +50,10 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
     ok["series"] = _series(ok)
     names = sorted(ok["series"].unique(), key=lambda name: (name.startswith("control"), name))
     ok["place"] = place_of(ok, names)
-    rows = {"trained": ok[ok["control"] != "untrained"], "all": ok, "cka": ok[ok["cka"].notna()]}
+    rows = {"trained": ok[ok["control"].isin(["", "self"])], "all": ok, "cka": ok[ok["cka"].notna()]}
     panels = [_penalty_panel("trained", names, "The stitchings")] if len(rows["trained"]) else []
     if len(rows["trained"]) < len(ok):
-        panels.append(_penalty_panel("all", names, "The same beside the untrained control"))
+        panels.append(_penalty_panel("all", names, _beside(ok)))
     if len(rows["cka"]):
         panels.append(_cka_panel("cka", names))
     title = alt.TitleParams(
@@ -77,8 +77,16 @@ def _name(row: pd.Series[Any], mixed: list[str]) -> str:
     if row["control"] == "self":
         return f"control: {row['bottom_network']} with itself ({row['family']})"
     apart = "".join(f", {row[column]}" for column in mixed)
-    bottom = f"control: untrained {row['bottom_network']}" if row["control"] == "untrained" else row["bottom_network"]
-    return f"{bottom} → {row['top_network']}{apart}"
+    control = f"control: {row['control'].replace('_', ' ')} " if row["control"] else ""
+    return f"{control}{row['bottom_network']} → {row['top_network']}{apart}"
+
+
+def _beside(ok: pd.DataFrame) -> str:
+    """The title of the panel with controls at a scale of theirs."""
+    kinds = [str(kind) for kind in ok["control"].unique() if kind not in ("", "self")]
+    return (
+        f"The same beside the {kinds[0].replace('_', ' ')} control" if len(kinds) == 1 else "The same beside controls"
+    )
 
 
 def _values(rows: pd.DataFrame) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ def paired_moments(
     pairs: Sequence[Pair],
     samples: Samples,
     *,
+    partners: Samples | None = None,
     device: str = "cpu",
     batch_size: int = 256,
     budget: Budget | None = None,
@@ -40,6 +42,7 @@ def paired_moments(
         b: the network that the rows ``y`` come from; may be the same.
         pairs: cuts of a and of b, with the same positions.
         samples: the examples.
+        partners: what network b sees in their place, example by example; the same unless told otherwise.
         device: where both networks are.
         batch_size: examples per batch; does not change the result beyond rounding.
         budget: room for the activations of a batch; changes no result.
@@ -52,22 +55,25 @@ def paired_moments(
     """
     sizes = [batch_size * (x.bytes(samples.longest) + y.bytes(samples.longest)) for x, y in pairs]
     parts = (budget or Budget()).chunks(sizes)
-    return [one for part in parts for one in _one_pass(a, b, pairs[part], samples, device, batch_size)]
+    both = (samples, partners or samples)
+    return [one for part in parts for one in _one_pass(a, b, pairs[part], both, device, batch_size)]
 
 
 @torch.no_grad()
 def _one_pass(
-    a: Capture, b: Capture, pairs: Sequence[Pair], samples: Samples, device: str, batch_size: int
+    a: Capture, b: Capture, pairs: Sequence[Pair], both: tuple[Samples, Samples], device: str, batch_size: int
 ) -> list[Moments]:
     bottom_a, bottom_b = a.bottoms([x for x, _ in pairs]), b.bottoms([y for _, y in pairs])
     moments = [Moments() for _ in pairs]
     label = f"statistics of {len(pairs)} pairs of cuts"
     failure = None
-    batches = ranks().turns(samples.batches(batch_size))
+    batches = ranks().turns(zip(*(samples.batches(batch_size) for samples in both), strict=True))
+    turns = math.ceil(len(both[0]) / batch_size / ranks().count)
     try:
-        for inputs, _ in track(batches, label, math.ceil(len(samples) / batch_size / ranks().count)):
-            inputs = inputs.to(device)
-            for sums, (cut, _), x, y in zip(moments, pairs, bottom_a(inputs), bottom_b(inputs), strict=True):
+        for (for_a, _), (for_b, _) in track(batches, label, turns):
+            found_a = bottom_a(for_a.to(device))
+            found_b = bottom_b(for_b.to(device))
+            for sums, (cut, _), x, y in zip(moments, pairs, found_a, found_b, strict=True):
                 sums.update(rows(x, cut.kind), rows(y, cut.kind))
     except NumericalFailure as found:
         failure = found
@@ -89,6 +95,7 @@ def moments_or_failures(
     pairs: Sequence[Pair],
     samples: Samples,
     *,
+    partners: Samples | None = None,
     device: str = "cpu",
     budget: Budget | None = None,
 ) -> list[Moments | NumericalFailure]:
@@ -99,15 +106,17 @@ def moments_or_failures(
         b: as in `paired_moments`.
         pairs: as in `paired_moments`.
         samples: as in `paired_moments`.
+        partners: as in `paired_moments`.
         device: as in `paired_moments`.
         budget: as in `paired_moments`.
 
     Returns:
         For each pair its moments, or why it has none.
     """
+    told: dict[str, Any] = {"partners": partners, "device": device, "budget": budget}
     try:
-        return [*paired_moments(a, b, pairs, samples, device=device, budget=budget)]
+        return [*paired_moments(a, b, pairs, samples, **told)]
     except NumericalFailure as failure:
         if len(pairs) == 1:
             return [failure]
-    return [one for pair in pairs for one in moments_or_failures(a, b, [pair], samples, device=device, budget=budget)]
+    return [one for pair in pairs for one in moments_or_failures(a, b, [pair], samples, **told)]

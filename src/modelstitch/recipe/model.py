@@ -17,6 +17,7 @@ Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Control = Literal["self", "untrained", "stem_reset", "noise", "shuffled"]
 DataName = Literal["digits", "fashion_mnist", "cifar10"]
 
 
@@ -181,7 +182,9 @@ class Stitchings(_Part):
         batch_norm: ``frozen`` (as trained) or ``batch`` (batch statistics).
         fit_on: ``all`` train examples of the recipe, or those that the ``top`` network was trained on.
         seeds: of the matching and of the intervals.
-        controls: ``self`` and ``untrained``.
+        controls: stitchings whose answer is known, beside these: ``self`` (each network with itself), ``untrained``
+            (fresh weights in place of the bottom's), ``stem_reset`` (the top's own bottom with a fresh first layer),
+            ``noise`` (in place of the bottom's activations), ``shuffled`` (fitted on examples paired with others).
     """
 
     pairs: Annotated[list[Annotated[list[Name], Field(min_length=2, max_length=2)]], Field(min_length=1)]
@@ -192,7 +195,7 @@ class Stitchings(_Part):
     batch_norm: Annotated[list[Literal["frozen", "batch"]], Field(min_length=1)] = ["frozen"]
     fit_on: Literal["all", "top"] = "all"
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
-    controls: list[Literal["self", "untrained"]] = []
+    controls: list[Control] = []
 
 
 class Claim(_Part):
@@ -203,7 +206,7 @@ class Claim(_Part):
         bottoms: which bottom networks, as a shell pattern.
         tops: which top networks.
         cuts: at which cuts of the top.
-        control: ``self``, ``untrained``, or empty for trained bottoms.
+        control: one of the controls, or empty for the stitchings proper.
         statistic: whether ``each`` or ``some`` of these stitchings must keep within the bound, or their ``mean``.
         at_most: the largest penalty, percentage points.
         at_least: the smallest one.
@@ -213,7 +216,7 @@ class Claim(_Part):
     bottoms: Pattern = "*"
     tops: Pattern = "*"
     cuts: Pattern = "*"
-    control: Literal["", "self", "untrained"] = ""
+    control: Control | Literal[""] = ""
     statistic: Literal["each", "some", "mean"] = "each"
     at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
     at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None

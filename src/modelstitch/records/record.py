@@ -15,8 +15,10 @@ _ALWAYS_MEASURED = (
 )
 _OPINIONS = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "procrustes_angular")
 _MEASURED = (*_ALWAYS_MEASURED, *_OPINIONS, "residual")
+CONTROLS = ("self", "untrained", "stem_reset", "noise", "shuffled")
+"""What a record may be a control of; `modelstitch.controls` says what each is."""
 _CHOICES = {
-    "control": ("", "self", "untrained"),
+    "control": ("", *CONTROLS),
     "batch_norm": ("frozen", "batch"),
     "status": ("ok", "failed"),
 }
@@ -29,7 +31,9 @@ class Record:
     Attributes:
         key: 16 hex digits, the hash of what was asked.
         stitching: the notation, such as ``A@layer2.1 -> B@layer2.1``.
-        control: empty, ``self`` (a network stitched to itself) or ``untrained`` (the bottom never saw data).
+        control: empty, ``self`` (a network stitched to itself), ``untrained`` (the bottom never saw data),
+            ``stem_reset`` (the top network's own bottom with a fresh first layer), ``noise`` (noise in place of the
+            bottom's activations) or ``shuffled`` (fitted with examples paired with others).
         bottom_network: its name.
         top_network: its name.
         bottom_weights: fingerprint of the bottom network's weights.

@@ -180,17 +180,16 @@ def whole(layers: Sequence[Any], names: Names, theme: Theme, size: tuple[Any, An
     return styled(chart, theme.ink)
 
 
-def penalty(names: Names, theme: Theme, size: tuple[Any, int], *, untrained: bool) -> alt.LayerChart:
+def penalty(names: Names, theme: Theme, size: tuple[Any, int], control: str = "") -> alt.LayerChart:
     """Penalty over the depth of the bottom, with intervals; published curves beside it.
 
     Args:
         names: what there is to pick.
         theme: its colours.
         size: width and height; the width may be ``container``.
-        untrained: show the untrained bottoms in place of the stitchings.
+        control: show this one in place of the stitchings.
     """
-    kind = "untrained" if untrained else ""
-    base = base_of(f"datum.status == 'ok' && datum.control == '{kind}' && datum.matched", _SETTING)
+    base = base_of(f"datum.status == 'ok' && datum.control == '{control}' && datum.matched", _SETTING)
     y = alt.Y("mean(penalty):Q", title="penalty, points of test error", axis=alt.Axis(tickCount=6))
     bars = base.mark_rule(strokeWidth=1.5).encode(
         x=_depth(),
@@ -200,7 +199,7 @@ def penalty(names: Names, theme: Theme, size: tuple[Any, int], *, untrained: boo
         opacity=alt.condition(_FADED, alt.value(0.06), alt.value(0.7)),
     )
     mean, points = _over_depth("penalty", y, base, names, theme)
-    published = [] if untrained else _published("penalty", theme)
+    published = [] if control else _published("penalty", theme)
     return whole([_zero(theme), *published, mean, bars, points], names, theme, size)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from modelstitch.figures import save_figure
 from modelstitch.recipe.published import curve_of
+from modelstitch.records import CONTROLS
 from modelstitch.report import charts, maps
 from modelstitch.report.charts import PRINT, READABLE, SCREEN, Names, Theme
 from modelstitch.report.findings import Findings
@@ -112,11 +113,12 @@ class Gallery:
 
     def _charts(self, theme: Theme, size: tuple[Any, int]) -> dict[str, alt.LayerChart]:
         drawn = {}
-        untrained = self.records[(self.records["control"] == "untrained") & (self.records["status"] == "ok")]
-        if len(untrained):
-            drawn["untrained"] = charts.penalty(self.names, theme, size, untrained=True)
+        valued = set(self.records.loc[self.records["status"] == "ok", "control"])
+        for control in CONTROLS:
+            if control in valued and control != "self":
+                drawn[control] = charts.penalty(self.names, theme, size, control)
         if len(self.stitchings):
-            drawn["penalty"] = charts.penalty(self.names, theme, size, untrained=False)
+            drawn["penalty"] = charts.penalty(self.names, theme, size)
         # On the page one chart shows any measure; on paper each has its own.
         shown = {"": "the measure picked"} if theme is SCREEN and self.measures else self.measures
         for name, title in shown.items():

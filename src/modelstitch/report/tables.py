@@ -43,13 +43,13 @@ def points(penalty: Any, low: Any, high: Any) -> str:
 
 
 def controls(gallery: Gallery) -> Table:
-    """The self-stitchings and untrained bottoms, by network and setting."""
+    """The controls, by network and setting."""
     frame = gallery.records
     rows = []
     for (control, pair, setting), group in _groups(frame[frame["control"] != ""], "control", "pair", "setting"):
         ok = group[group["status"] == "ok"]
-        told = _span(ok) if control == "untrained" else _exact(ok)
-        rows.append([_CONTROLS[control], f"{pair}{_aside(setting)}", f"{len(ok)} of {len(group)}", told])
+        told = _exact(ok) if control == "self" else _span(ok)
+        rows.append([CONTROLS[control], f"{pair}{_aside(setting)}", f"{len(ok)} of {len(group)}", told])
     return Table("Controls: stitchings whose answer is known", ["control", "networks", "with a value", "penalty"], rows)
 
 
@@ -65,7 +65,14 @@ def _ends(frame: pd.DataFrame, column: str) -> tuple[pd.Series[Any], pd.Series[A
     return ordered.iloc[0], ordered.iloc[-1]
 
 
-_CONTROLS = {"self": "with itself", "untrained": "untrained bottom"}
+CONTROLS = {
+    "self": "with itself",
+    "untrained": "untrained bottom",
+    "stem_reset": "top's own bottom, stem reset",
+    "noise": "noise for the bottom",
+    "shuffled": "fitted on shuffled pairs",
+}
+"""What the page calls each control."""
 
 
 def _exact(ok: pd.DataFrame) -> str:

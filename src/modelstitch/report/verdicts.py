@@ -95,10 +95,20 @@ def _meant(claim: Claim, records: pd.DataFrame) -> pd.DataFrame:
     return records[meant]
 
 
+_WHO = {
+    "": "stitchings",
+    "self": "self-stitchings",
+    "untrained": "untrained bottoms",
+    "stem_reset": "bottoms with a fresh stem",
+    "noise": "noise for bottoms",
+    "shuffled": "stitchings fitted on shuffled pairs",
+}
+
+
 def _asked(claim: Claim) -> str:
     bounds = {"at least": claim.at_least, "at most": claim.at_most}
     told = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
-    who = {"": "stitchings", "self": "self-stitchings", "untrained": "untrained bottoms"}.get(claim.control, "")
+    who = _WHO[claim.control]
     where = "" if claim.cuts == "*" else f" at {claim.cuts}"
     pair = "" if claim.bottoms == claim.tops == "*" else f", {claim.bottoms} → {claim.tops}"
     return f"{claim.statistic} {told} points: {who}{pair}{where}"

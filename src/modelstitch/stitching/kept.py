@@ -61,11 +61,14 @@ def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, n
     Raises:
         NetworkNotFound: one of the two is not given.
         BadFile: a network has other weights than the record speaks of, or the bytes are no stitch of it.
-        SettingError: the record failed, so there is no stitch.
+        SettingError: the record failed, so there is no stitch, or its bottom was noise.
     """
     asked = f"rebuild {record.stitching}"
     if record.status != "ok":
         raise SettingError(asked, "a failed record, which has no stitch", "take a record whose status is 'ok'")
+    if record.control == "noise":
+        do = "rebuild a record of another kind"
+        raise SettingError(asked, "a control whose bottom was noise, no network", do)
     captured = {}
     for name, weights in ((record.bottom_network, record.bottom_weights), (record.top_network, record.top_weights)):
         if name not in networks:
@@ -73,7 +76,7 @@ def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, n
             do = did_you_mean(name, networks, "give it under the name that the record has")
             raise NetworkNotFound(asked, f"no network {name!r}, but {known or 'none'}", do)
         found = weights_fingerprint(networks[name])
-        # An untrained control's bottom goes by its architecture's name and has weights of its own.
+        # An untrained control's bottom goes by its architecture's name and has weights of its own; so has a reset one.
         if found != weights:
             what = f"{name} with weights {found}, while the record speaks of {weights}"
             raise BadFile(asked, what, "give the network that was stitched (`modelstitch.untrained` for that control)")

@@ -94,7 +94,7 @@ def measure(
         train: to fit on.
         test: to measure on; disjoint from ``train`` (`modelstitch.data.check_disjoint`).
         setting: how to choose the stitches.
-        control: ``self``, ``untrained``, or empty.
+        control: one of `modelstitch.records.CONTROLS`, or empty.
         budget: room for activations; it changes no record.
 
     Returns:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
 from modelstitch.budget import Budget
 from modelstitch.data import Samples, as_samples, check_disjoint
-from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
+from modelstitch.errors import NetworkNotFound, SettingError, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss
-from modelstitch.records import Record, Records, Store
+from modelstitch.records import CONTROLS, Record, Records, Store
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching import Setting, Stitching, check_classes, check_identity, prepare
 from modelstitch.sweep.groups import Shared, run
@@ -27,7 +27,7 @@ def stitch_all(
     by: Matching | None = None,
     batch_norm: BatchNorm = "frozen",
     every: bool = False,
-    with_controls: bool = True,
+    controls: Sequence[str] = ("self", "untrained"),
     seed: int = 0,
     device: str | None = None,
     budget: Budget | None = None,
@@ -37,7 +37,7 @@ def stitch_all(
 
     For each pair of cuts a stitch is fitted on ``train`` and measured on ``test``; what measures say of the same
     activations, a row for each position, stands beside it. Controls: each network with itself by the identity, and an
-    untrained bottom in place of each trained one.
+    untrained bottom in place of each trained one; others are told in `modelstitch.controls`.
 
     Args:
         a: a network; neither is changed.
@@ -49,8 +49,8 @@ def stitch_all(
         by: how to match; `TaskLoss` from a least-squares start unless told otherwise.
         batch_norm: ``frozen`` or ``batch``.
         every: all legal cuts instead of one a block.
-        with_controls: whether to measure the controls.
-        seed: of the untrained bottoms, the matching and the intervals.
+        controls: which, among `modelstitch.records.CONTROLS`; empty for none.
+        seed: of the controls, the matching and the intervals.
         device: where to compute; by default where ``a`` is.
         budget: room for activations, in memory and on disk; it changes no record.
         store: takes each record as soon as it is measured; what it already holds is not measured again.
@@ -62,7 +62,9 @@ def stitch_all(
         ClassMismatch: the networks or the data disagree about the classes.
         ShapeMismatch: no cut of one can be mapped onto a cut of the other.
         DataError: examples that no honest number can come from, or that are in both sets.
+        SettingError: no such control.
     """
+    _check_controls(controls)
     fit_on, measure_on = _data(train, test)
     setting = Setting(family or Affine(), by or TaskLoss(), batch_norm, seed)
     check_classes(list(zip(names, (a, b), strict=True)), measure_on)
@@ -73,9 +75,9 @@ def stitch_all(
     if not any(group.pairs for group in groups):
         found = "no two cuts with the same positions and kind"
         raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", found, "compare networks that take the same input")
-    if with_controls:
+    if "self" in controls:
         groups += [shared.self_stitches(first), shared.self_stitches(second)]
-        groups += [*shared.untrained(first, second), *shared.untrained(second, first)]
+    groups += [*shared.controls(controls, first, second), *shared.controls(controls, second, first)]
     return run(groups, store)
 
 
@@ -133,6 +135,13 @@ def stitch(
     check_identity(top, [pair[1]], measure_on)
     shared = Shared(fit_on, measure_on, setting, budget=budget or Budget())
     return run([shared.group(bottom, top, [pair])], store)[0]
+
+
+def _check_controls(controls: Sequence[str]) -> None:
+    for name in controls:
+        if name not in CONTROLS:
+            do = did_you_mean(name, CONTROLS, f"choose among {', '.join(CONTROLS)}")
+            raise SettingError(f"to stitch with the control {name!r}", "no such control", do)
 
 
 def _data(train: object, test: object) -> tuple[Samples, Samples]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
+from torch import nn
+
 from modelstitch import controls
 from modelstitch.budget import Budget
 from modelstitch.cut import Cut
@@ -40,15 +42,23 @@ Cuts = Literal["blocks", "all", "grid"] | Sequence[str]
 class _Statistics:
     """Moments of two networks at several pairs of cuts, streamed when first asked for, and once."""
 
-    def __init__(self, a: Prepared, b: Prepared, pairs: Sequence[Pair], samples: Samples, budget: Budget) -> None:
-        self._a, self._b, self._samples, self._budget = a, b, samples, budget
+    def __init__(
+        self,
+        a: Prepared,
+        b: Prepared,
+        pairs: Sequence[Pair],
+        samples: Samples,
+        budget: Budget,
+        partners: Samples | None = None,
+    ) -> None:
+        self._a, self._b, self._samples, self._budget, self._partners = a, b, samples, budget, partners
         self._pairs = list(dict.fromkeys(pairs))
 
     @cached_property
     def _moments(self) -> dict[Pair, Moments | NumericalFailure]:
         a, b = self._a, self._b
-        places = (a.captured, b.captured, self._pairs)
-        found = moments_or_failures(*places, self._samples, device=a.device, budget=self._budget)
+        streamed = (a.captured, b.captured, self._pairs, self._samples)
+        found = moments_or_failures(*streamed, partners=self._partners, device=a.device, budget=self._budget)
         return dict(zip(self._pairs, found, strict=True))
 
     def between(self, bottom: Prepared, pair: Pair) -> Moments | NumericalFailure:
@@ -102,11 +112,36 @@ class Shared:
         identity = replace(self, setting=Setting(Identity(), seed=self.setting.seed))
         return identity.group(one, one, identity.pairs(one, one), "self")
 
-    def untrained(self, bottom: Prepared, top: Prepared) -> list[Group]:
-        """The bottom's architecture with fresh weights, under the same tops."""
-        fresh = controls.untrained(bottom.network, seed=self.setting.seed)
-        ready = prepare(fresh, bottom.name, self.test, device=bottom.device)
-        return self.directions(ready, top, both=False, control="untrained")
+    def controls(self, names: Sequence[str], bottom: Prepared, top: Prepared) -> list[Group]:
+        """Those of these controls that stand beside the stitchings of one pair one way, under the same tops."""
+        ways = {
+            "untrained": self._untrained,
+            "stem_reset": self._stem_reset,
+            "noise": self._noise,
+            "shuffled": self._shuffled,
+        }
+        return [make(bottom, top) for name, make in ways.items() if name in names]
+
+    def _untrained(self, bottom: Prepared, top: Prepared) -> Group:
+        return self._fresh(controls.untrained(bottom.network, seed=self.setting.seed), bottom, top, "untrained")
+
+    def _stem_reset(self, _: Prepared, top: Prepared) -> Group:
+        return self._fresh(controls.stem_reset(top.network, seed=self.setting.seed), top, top, "stem_reset")
+
+    def _fresh(self, network: nn.Module, of: Prepared, top: Prepared, control: str) -> Group:
+        ready = prepare(network, of.name, self.test, device=of.device)
+        return self.group(ready, top, self.pairs(ready, top), control)
+
+    def _noise(self, bottom: Prepared, top: Prepared) -> Group:
+        pairs = self.pairs(bottom, top)
+        cuts = [below for below, _ in pairs]
+        nothing = controls.noise(bottom, cuts, self.train, seed=self.setting.seed, budget=self.budget)
+        return self.group(nothing, top, pairs, "noise")
+
+    def _shuffled(self, bottom: Prepared, top: Prepared) -> Group:
+        train, partners = controls.shuffled(self.train, seed=self.setting.seed)
+        plain = replace(self, train=train).group(bottom, top, self.pairs(bottom, top), "shuffled")
+        return replace(plain, fits=_Statistics(bottom, top, plain.pairs, train, self.budget, partners))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +153,7 @@ class Group:
         bottom: the network that lends its bottoms.
         top: the network that lends its tops.
         pairs: the cuts of each.
-        control: ``self``, ``untrained``, or empty.
+        control: one of `modelstitch.records.CONTROLS`, or empty.
         fits: moments over the examples to fit on.
         tests: moments over the examples to measure on.
     """

@@ -149,7 +149,11 @@ def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
     fitted, tested = len(split.train), len(split.test)
     count, seconds, size = 0, 0.0, 0
     ways = [(job.bottom, job.top)] + ([(job.top, job.bottom)] if asked.both_ways else [])
-    for bottom, top in ways:
+    # The top's own bottom with a fresh stem has the cuts and the pace of the top.
+    alike = 1 + sum(name in asked.controls for name in ("untrained", "noise", "shuffled"))
+    met = [(bottom, top, alike) for bottom, top in ways]
+    met += [(top, top, 1) for _, top in ways if "stem_reset" in asked.controls]
+    for bottom, top, times in met:
         below, above = paces[bottom], paces[top]
         for first, settings in settings_of(asked):
             found = pairs_at(asked.cuts, _chosen(below, asked.cuts), _chosen(above, asked.cuts), first.family)
@@ -159,7 +163,6 @@ def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
                 epochs = (by.over(fitted).epochs or 0) if isinstance(by, TaskLoss) else 0
                 each = epochs * fitted * 2 / 3 * tops + tested / 3 * tops
                 each += (fitted + tested) * (below.seconds + above.seconds) / 3
-                times = 2 if "untrained" in asked.controls else 1
                 count, seconds = count + times * len(found), seconds + times * each
                 size += times * sum(4 * (x.channels or 1) * (y.channels or 1) for x, y in found)
     if "self" in asked.controls:

@@ -78,10 +78,12 @@ def _groups(
         cuts = tuple(asked.cuts) if isinstance(asked.cuts, list) else asked.cuts
         base = Shared(train, material.split.test, first, cuts, material.budget)
         plain = base.directions(below, above, both=both)
-        if "untrained" in asked.controls:
-            plain += base.untrained(below, above) + (base.untrained(above, below) if both else [])
+        for bottom, top in [(below, above)] + ([(above, below)] if both else []):
+            plain += base.controls(asked.controls, bottom, top)
         # Groups of one family and seed share their moments, whatever the matching and the batch-norm mode.
-        found += [replace(group, shared=replace(base, setting=setting)) for setting in settings for group in plain]
+        found += [
+            replace(group, shared=replace(group.shared, setting=setting)) for setting in settings for group in plain
+        ]
         if "self" in asked.controls and first.family == family_of(asked.families[0]):
             found += [base.self_stitches(one) for one in (below, above)]
     return found

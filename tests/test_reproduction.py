@@ -1,0 +1,93 @@
+"""The verdicts of docs/reproduction.md: made from records, one-sided where they should be, never without numbers."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
+
+import judged
+import reproduction
+
+
+def value(low, high):
+    return judged.Value((low + high) / 2, low, high)
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds", "verdict"),
+    [
+        ([value(1, 2), value(-3, 4.9)], {"high": 5}, "holds"),
+        ([value(1, 2), value(4, 6)], {"high": 5}, "cannot tell"),
+        ([value(1, 6), value(5.1, 6)], {"high": 5}, "fails"),
+        ([value(1, 2)], {"low": 0}, "holds"),
+        ([value(-1, 2)], {"low": 0}, "cannot tell"),
+        ([value(-2, -1)], {"low": 0}, "fails"),
+        ([value(-1, 1)], {"low": -1, "high": 1}, "holds"),
+    ],
+)
+def test_a_claim_holds_fails_or_cannot_be_told(values, bounds, verdict):
+    assert judged.within("", values, **bounds).verdict == verdict
+
+
+def test_what_is_shown_is_nearest_to_breaking_the_bound():
+    assert judged.within("x ", [value(1, 2), value(3, 4), value(0, 1)], high=5).told == "x +3.50 (+3.00 to +4.00)"
+    assert judged.within("x ", [value(1, 2), value(3, 4), value(0, 1)], low=0).told == "x +0.50 (+0.00 to +1.00)"
+
+
+def test_the_interval_over_seeds_is_students():
+    values = [1.0, 2.5, 0.5]
+    found = judged.over_seeds(values)
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.value, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    with pytest.raises(judged.NotRun, match="1 pairs of seeds"):
+        judged.over_seeds([1.0])
+
+
+def made(rows):
+    names = ("bottom_network", "top_network", "top_cut", "penalty", "control", "batch_norm")
+    frame = pd.DataFrame(rows, columns=list(names))
+    frame["penalty_low"], frame["penalty_high"] = frame["penalty"] - 0.1, frame["penalty"] + 0.1
+    frame["of"] = frame["bottom_network"].str.rsplit("-", n=1).str[0]
+    frame["under"] = frame["top_network"].str.rsplit("-", n=1).str[0]
+    return frame
+
+
+def test_a_difference_is_taken_below_the_same_tops(monkeypatch):
+    rows = [
+        *(("wide-0", f"net-{top}", cut, top + 1, "", "frozen") for top in (0, 1, 2) for cut in ("a", "b")),
+        *(("net-5", f"net-{top}", cut, 3 * top, "", "frozen") for top in (0, 1, 2) for cut in ("a", "b")),
+        # Neither of these is asked for.
+        ("wide-0", "net-0", "a", 99, "untrained", "frozen"),
+        ("wide-0", "net-0", "a", 99, "", "batch"),
+    ]
+    monkeypatch.setattr(judged, "records", lambda figure: made(rows))
+    found = judged.difference("x", "wide", "net", "net")
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (-1.0, *stats.ttest_1samp([1.0, -1.0, -3.0], 0).confidence_interval(0.95))
+    )
+    with pytest.raises(judged.NotRun, match="thin below net"):
+        judged.difference("x", "thin", "net", "net")
+
+
+def test_of_one_pair_the_difference_reaches_as_far_as_both_intervals(monkeypatch):
+    rows = [("wide-0", "net-0", "a", 2.0, "", "frozen"), ("net-5", "net-0", "a", 1.0, "", "frozen")]
+    monkeypatch.setattr(judged, "records", lambda figure: made(rows))
+    found = judged.difference("x", "wide", "net", "net")
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.8, 1.2))
+
+
+def test_without_records_a_claim_is_not_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(judged, "FOLDER", tmp_path)
+    judged.records.cache_clear()
+    for claim in reproduction.CLAIMS:
+        if claim.name != "C15":
+            assert {reproduction.looked_at(part).verdict for part in claim.parts} == {"not run"}
+
+
+def test_every_claim_has_a_row():
+    assert [claim.name for claim in reproduction.CLAIMS] == [f"C{n}" for n in range(1, 19)]
