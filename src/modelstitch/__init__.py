@@ -27,6 +27,7 @@ _ROOM_OF = {
     "modelstitch.matching": ("Direct", "Fit", "TaskLoss", "fit"),
     "modelstitch.measures": ("MEASURES", "permutation_null"),
     "modelstitch.networks": ("build", "load_network"),
+    "modelstitch.parallel": ("launch",),
     "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalty"),
     "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
     "modelstitch.records": ("Record", "Records", "Store", "open_records"),

@@ -13,7 +13,8 @@
     ├── NetworkNotFound    (LookupError)      a network reference leads nowhere
     ├── StitchNotFound     (LookupError)      no fitted stitch is kept under a key
     ├── BadFile            (ValueError)       a file is corrupt, foreign or incomplete
-    └── NotWritable        (PermissionError)  the place to write to refuses
+    ├── NotWritable        (PermissionError)  the place to write to refuses
+    └── Parted             (RuntimeError)     of several processes on one thing, one alone met an error
 
 The command line prints any of them as it stands and exits with code 2. One thing is a warning: `TooFewRows`.
 """
@@ -92,6 +93,10 @@ class BadFile(StitchError, ValueError):
 
 class NotWritable(StitchError, PermissionError):
     """The place to write to refuses."""
+
+
+class Parted(StitchError, RuntimeError):
+    """Of several processes that do one thing together, one alone met an error."""
 
 
 class TooFewRows(UserWarning):

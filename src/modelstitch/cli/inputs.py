@@ -37,15 +37,17 @@ def choose(option: str, value: str, known: Iterable[str]) -> str:
 
 
 def device_of(name: str | None) -> str | None:
-    """A device that computes here.
+    """A device that computes here; of several processes, each has its own.
 
     Raises:
         SettingError: no such kind of device, or none of it in this machine.
     """
     import torch
 
-    if name is None:
-        return None
+    from modelstitch.parallel import ranks
+
+    if ranks().several or name is None:
+        return ranks().device
     choose("--device", name.partition(":")[0], _DEVICES)
     try:
         torch.zeros(1, device=name)

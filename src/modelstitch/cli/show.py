@@ -187,9 +187,10 @@ def figures(found: Records, paths: Sequence[Path]) -> None:
 
 def _save(chart: Any, paths: Sequence[Path]) -> None:
     from modelstitch.figures import save_figure
+    from modelstitch.parallel import by_first
 
     for path in paths:
-        save_figure(chart, path)
+        by_first(save_figure)(chart, path)
         talk(f"written: {path}")
 
 

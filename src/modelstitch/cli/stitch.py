@@ -9,6 +9,7 @@ import typer
 
 from modelstitch.cli import inputs, show
 from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Limit, Seed, Threads
+from modelstitch.cli.processes import shared
 from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-o
 _FAMILY = "affine, bn_affine_bn, identity, orthogonal or permutation."
 
 
+@shared
 def stitch(
     networks: Annotated[list[str], typer.Argument(help=_NETWORKS)],
     data: Data = None,

@@ -10,6 +10,7 @@ import typer
 
 from modelstitch.cli import inputs, runs
 from modelstitch.cli.options import Device, Json, Threads
+from modelstitch.cli.processes import shared
 from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Ray = Annotated[str | None, typer.Option(help=_RAY)]
 Memory = Annotated[float | None, typer.Option(help="GB of memory for activations, each job; 2 by default.")]
 
 
+@shared
 def sweep(
     recipe: Annotated[Path, typer.Argument(help="A YAML file; `modelstitch schema` tells what it may hold.")],
     size: Annotated[str | None, typer.Option(help="One of the recipe's own sizes.")] = None,
@@ -77,18 +79,24 @@ def carried_out(
     from modelstitch.sweep import run_recipe
 
     store = Store(path)
-    return run_recipe(text, store, engine=_engine(jobs, ray), **common), store
+    return run_recipe(text, store, engine=_engine(jobs, ray, device), **common), store
 
 
-def _engine(jobs: int, ray: str | None) -> Engine:
+def _engine(jobs: int, ray: str | None, device: str | None) -> Engine:
+    from modelstitch.parallel import ranks
     from modelstitch.sweep.engines import Here, Processes
 
+    if ranks().several and (jobs != 1 or ray is not None):
+        asked = f"{'--jobs' if jobs != 1 else '--ray'} over {ranks().count} processes"
+        found = "processes that do each job together, and jobs side by side"
+        raise SettingError(asked, found, "choose one: --devices and --nodes, or --jobs, or --ray")
     if ray is not None:
         from modelstitch.sweep.on_ray import OnRay
 
         if jobs != 1:
             raise SettingError("--jobs with --ray", "two ways to run jobs", "leave --jobs out: Ray has its own count")
-        return OnRay(ray)
+        # Ray hides every GPU from a task that has reserved none.
+        return OnRay(ray, gpus=float((device or "").startswith("cuda")))
     return Here() if jobs == 1 else Processes(jobs)
 
 

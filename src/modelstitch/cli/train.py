@@ -9,8 +9,10 @@ import typer
 
 from modelstitch.cli import inputs, show
 from modelstitch.cli.options import DATA_NAMES, DataFolder, Device, ImageSize, Json, Limit, Seed, Threads
+from modelstitch.cli.processes import shared
 
 
+@shared
 def train(
     architecture: Annotated[str, typer.Argument(help="mlp, myrtle, resnet18, resnet164 or vit.")],
     data: Annotated[str, typer.Option(help=f"{DATA_NAMES}.")],

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelstitch.errors import NotCuttable
+from modelstitch.parallel import ranks
+from modelstitch.parallel.norm import whole_batch_norm
 
 
 def frozen_view(network: nn.Module) -> nn.Module:
@@ -64,16 +66,10 @@ class SwitchingNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch in train mode, by the running statistics in eval mode."""
-        return F.batch_norm(
-            x,
-            self.get_buffer("running_mean"),
-            self.get_buffer("running_var"),
-            self.weight,  # type: ignore[arg-type]
-            self.bias,  # type: ignore[arg-type]
-            self.training,
-            self.momentum,
-            self.eps,
-        )
+        mean, var, weight, bias = (getattr(self, name) for name in ("running_mean", "running_var", "weight", "bias"))
+        if self.training and ranks().several:
+            return whole_batch_norm(x, mean, var, weight, bias, self.momentum, self.eps)
+        return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ products over a handful of channels) also round by the place in the batch: cuts 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -24,6 +25,7 @@ from modelstitch.data import Samples
 from modelstitch.errors import BadFile
 from modelstitch.matching.how import Precision
 from modelstitch.matching.kept import InMemory, Kept, OnDisk
+from modelstitch.parallel import ranks
 from modelstitch.tensors import fingerprint
 
 
@@ -55,20 +57,24 @@ class Activations:
         self._batch_size, self._device, self._precision = batch_size, device, precision
         self._samples = _on_device(samples, device, budget)
         self._labels = samples.labels.to(device)
+        # What a run is filled up to: this process's part of a full batch.
+        self._full = math.ceil(batch_size / ranks().count)
         self._runs: dict[tuple[Cut, ...], Bottom] = {}
         self._kept: dict[Cut, Kept] = {}
-        if keep:
+        # Over several processes an example falls to another one in each epoch, so that none has a use for its own.
+        if keep and not ranks().several:
             self._keep({bottom.cut for bottom in bottoms}, budget)
 
     def batches(self, bottoms: Sequence[Bottom], order: Tensor) -> Iterator[tuple[list[Tensor], Tensor]]:
-        """The activations of each bottom, and the labels, batch by batch along an order.
+        """The activations of each bottom, and the labels: this process's part of each batch along an order.
 
         Args:
             bottoms: some of those that this was made for.
             order: indices of examples; no example twice.
         """
         cuts = [bottom.cut for bottom in bottoms]
-        for index in torch.split(order, self._batch_size):
+        for batch in torch.split(order, self._batch_size):
+            index = ranks().part(batch)
             found = self._at(list(dict.fromkeys(cuts)), index)
             yield [found[cut] for cut in cuts], self._labels[index]
 
@@ -87,7 +93,7 @@ class Activations:
         if cuts not in self._runs:
             self._runs[cuts] = self._capture.bottoms(cuts)
         # A short batch is filled up by going through it again, as often as it takes.
-        full = index[torch.arange(max(self._batch_size, len(index))) % len(index)]
+        full = index[torch.arange(max(self._full, len(index))) % len(index)]
         inputs = self._samples.normalised(self._samples.inputs[full]).to(self._device)
         with autocast(self._precision, self._device):
             found = self._runs[cuts](inputs)
@@ -168,7 +174,7 @@ class OwnStatistics:
     def batches(self, bottoms: Sequence[Bottom], order: Tensor) -> Iterator[tuple[list[Tensor], Tensor]]:
         """As `Activations.batches`, in the mode that the bottoms are in."""
         for inputs, labels in self._samples.batches(self._batch_size, order):
-            inputs = inputs.to(self._device)
+            inputs, labels = ranks().part(inputs).to(self._device), ranks().part(labels)
             with torch.no_grad(), autocast(self._precision, self._device):
                 below = [bottom(inputs) for bottom in bottoms]
             yield below, labels.to(self._device)

@@ -22,6 +22,7 @@ from modelstitch.data import Samples, epoch_order, steps_per_epoch
 from modelstitch.errors import ClassMismatch, NumericalFailure
 from modelstitch.matching.activations import Activations, OwnStatistics, autocast
 from modelstitch.matching.how import TaskLoss
+from modelstitch.parallel import among, ranks
 from modelstitch.progress import track
 from modelstitch.seeding import generator
 from modelstitch.stitched import Stitched
@@ -86,6 +87,8 @@ def descend(
         ClassMismatch: the outputs are not one row of class scores an example.
     """
     runs = [_Run(one) for one in stitched]
+    # Closed forms may round differently on different machines; from here on all processes do the same sums.
+    ranks().copy_from_first(tensor for run in runs for tensor in run.stitched.stitch.state_dict().values())
     epochs = how.over(len(train)).epochs or 1
     fit_on, held_out = _parts(len(train), how, seed)
     groups = [{"params": list(run.stitched.stitch.parameters())} for run in runs]
@@ -99,13 +102,14 @@ def descend(
             _set_modes(live, batch_statistics)
             order = fit_on[epoch_order(len(fit_on), how.batch_size, generator("stitch order", seed, epoch))]
             batches = source.batches([run.stitched.bottom for run in live], order)
-            for below, labels in track(batches, f"{label}, epoch {epoch + 1}/{epochs}", per_epoch):
-                _step(live, below, labels, train.classes, how)
+            tracked = track(batches, f"{label}, epoch {epoch + 1}/{epochs}", per_epoch)
+            for whole, (below, labels) in zip(torch.split(order, how.batch_size), tracked, strict=True):
+                with among(ranks().sharing(len(whole))):
+                    _step(live, below, labels, train.classes, how)
                 optimiser.step()
                 optimiser.zero_grad()
                 cosine.step()
-            for run in live:
-                _end_epoch(run)
+            _end_epoch(live)
             if len(held_out):
                 _stop_early([run for run in live if run.live], source, held_out, train.classes, how)
             if not any(run.live for run in runs):
@@ -157,28 +161,41 @@ def _step(runs: Sequence[_Run], below: Sequence[Tensor], labels: Tensor, classes
     for run, activation in zip(runs, below, strict=True):
         loss = _loss(run, activation, labels, classes, how)
         loss.backward()  # type: ignore[no-untyped-call]
-        # Kept on the device: asking for the number would wait for it at every step.
-        run.total = run.total + loss.detach().double() * len(labels)
-        run.seen += len(labels)
+        if ranks().counts:
+            # Kept on the device: asking for the number would wait for it at every step.
+            run.total = run.total + loss.detach().double() * _weight(labels)
+            run.seen += len(labels)
+    parameters = (parameter for run in runs for parameter in run.stitched.stitch.parameters())
+    ranks().average_gradients(parameters, len(labels))
+
+
+def _weight(labels: Tensor) -> int:
+    """What makes a loss the sum over this process's examples: one of several has summed it already."""
+    return 1 if ranks().several else len(labels)
 
 
 def _loss(run: _Run, activation: Tensor, labels: Tensor, classes: int, how: TaskLoss) -> Tensor:
+    """The mean over the batch; over several processes, whose parts are uneven, the sum over this one's part."""
     with autocast(how.precision, str(activation.device)):
         logits = run.stitched.top(run.stitched.stitch(activation))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] != classes:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         found = f"outputs of shape {shape} for {classes} classes"
         raise ClassMismatch("a fit by task loss", found, "use a network that returns one score a class")
-    return cross_entropy(logits.float() if how.precision == "bfloat16" else logits, labels)
+    logits = logits.float() if how.precision == "bfloat16" else logits
+    return cross_entropy(logits, labels, reduction="sum" if ranks().several else "mean")
 
 
-def _end_epoch(run: _Run) -> None:
-    mean = float(run.total) / run.seen
-    run.curve.append(mean)
-    run.total, run.seen = torch.zeros((), dtype=torch.float64), 0
-    if not math.isfinite(mean):
-        do = "lower the learning rate, or look at the activations at the two cuts"
-        run.failure = NumericalFailure(f"a fit by task loss: {run.label}", f"a loss of {mean}", do)
+def _end_epoch(runs: Sequence[_Run]) -> None:
+    seen = [torch.tensor(run.seen, device=run.total.device) for run in runs]
+    ranks().sum([*(run.total for run in runs), *seen])
+    for run, examples in zip(runs, seen, strict=True):
+        mean = float(run.total) / int(examples)
+        run.curve.append(mean)
+        run.total, run.seen = torch.zeros((), dtype=torch.float64), 0
+        if not math.isfinite(mean):
+            do = "lower the learning rate, or look at the activations at the two cuts"
+            run.failure = NumericalFailure(f"a fit by task loss: {run.label}", f"a loss of {mean}", do)
 
 
 @torch.no_grad()
@@ -190,11 +207,15 @@ def _stop_early(
         return
     for run in runs:
         run.stitched.eval()
-    losses = [0.0] * len(runs)
-    for below, labels in source.batches([run.stitched.bottom for run in runs], held_out):
-        for index, (run, activation) in enumerate(zip(runs, below, strict=True)):
-            losses[index] += float(_loss(run, activation, labels, classes, how)) * len(labels) / len(held_out)
-    for run, held_out_loss in zip(runs, losses, strict=True):
+    losses = torch.zeros(len(runs), dtype=torch.float64)
+    batches = source.batches([run.stitched.bottom for run in runs], held_out)
+    for whole, (below, labels) in zip(torch.split(held_out, how.batch_size), batches, strict=True):
+        with among(ranks().sharing(len(whole))):
+            for index, (run, activation) in enumerate(zip(runs, below, strict=True)):
+                loss = float(_loss(run, activation, labels, classes, how))
+                losses[index] += loss * _weight(labels) * ranks().counts / len(held_out)
+    ranks().sum([losses])
+    for run, held_out_loss in zip(runs, losses.tolist(), strict=True):
         if run.best is None or held_out_loss < run.best.loss:
             state = copy.deepcopy(run.stitched.stitch.state_dict())
             run.best = _Best(held_out_loss, len(run.curve), state)
@@ -216,4 +237,5 @@ def reestimate(stitched: Stitched, train: Samples, seed: int, device: str, batch
     with torch.no_grad():
         order = epoch_order(len(train), batch_size, generator("stitch order", seed, 0))
         for inputs, _ in track(train.batches(batch_size, order), label, steps_per_epoch(len(train), batch_size)):
-            stitched(inputs.to(device))
+            with among(ranks().sharing(len(inputs))):
+                stitched(ranks().part(inputs).to(device))

@@ -26,6 +26,7 @@ from modelstitch.matching.start import put_at_start
 from modelstitch.matching.statistics import moments_or_failures
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
+from modelstitch.parallel import ranks
 from modelstitch.seeding import seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family, Stitch
@@ -175,6 +176,9 @@ class _Job:
         if isinstance(self.by, TaskLoss) and not self.family.trainable and self.family.closed_form != "none":
             found, do = "a family that cannot be followed downhill", "fit it by Direct(), or use Orthogonal or Affine"
             raise SettingError(f"{self.family} fitted by task loss", found, do)
+        if ranks().several and self.budget.folder is not None:
+            found = "activations kept in a folder, which one process fills"
+            raise SettingError(f"a fit over {ranks().count} processes", found, "leave the folder out")
 
     def built(self, bottom: Bottom, top: Top) -> Stitch:
         with seeded("stitch", self.seed):

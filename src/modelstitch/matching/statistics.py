@@ -13,6 +13,7 @@ from modelstitch.cut import Capture, Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
 from modelstitch.moments import Moments
+from modelstitch.parallel import ranks
 from modelstitch.progress import track
 from modelstitch.tensors import rows
 
@@ -58,20 +59,34 @@ def paired_moments(
     return [one for part in parts for one in _one_pass(a, b, pairs[part], both, device, batch_size)]
 
 
+@torch.no_grad()
 def _one_pass(
     a: Capture, b: Capture, pairs: Sequence[Pair], both: tuple[Samples, Samples], device: str, batch_size: int
 ) -> list[Moments]:
     bottom_a, bottom_b = a.bottoms([x for x, _ in pairs]), b.bottoms([y for _, y in pairs])
     moments = [Moments() for _ in pairs]
     label = f"statistics of {len(pairs)} pairs of cuts"
-    with torch.no_grad():
-        batches = zip(*(samples.batches(batch_size) for samples in both), strict=True)
-        for (for_a, _), (for_b, _) in track(batches, label, math.ceil(len(both[0]) / batch_size)):
+    failure = None
+    batches = ranks().turns(zip(*(samples.batches(batch_size) for samples in both), strict=True))
+    turns = math.ceil(len(both[0]) / batch_size / ranks().count)
+    try:
+        for (for_a, _), (for_b, _) in track(batches, label, turns):
             found_a = bottom_a(for_a.to(device))
             found_b = bottom_b(for_b.to(device))
             for sums, (cut, _), x, y in zip(moments, pairs, found_a, found_b, strict=True):
                 sums.update(rows(x, cut.kind), rows(y, cut.kind))
-    return moments
+    except NumericalFailure as found:
+        failure = found
+    ranks().fail_alike(failure)
+    return [_over_processes(sums) for sums in moments] if ranks().several else moments
+
+
+def _over_processes(sums: Moments) -> Moments:
+    """The moments of the rows of all processes: the same bits on each, since all add them in one order."""
+    whole = Moments()
+    for one in ranks().gathered(sums.on("cpu")):
+        whole.merge(one)
+    return whole
 
 
 def moments_or_failures(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from modelstitch.errors import DataError
-from modelstitch.moments.sums import Cross, Side, cross_of, joined_crosses, joined_sides, rows_of, side_of
+from modelstitch.moments.sums import Cross, Side, cross_of, joined_crosses, joined_sides, on_device, rows_of, side_of
 
 # A constant channel keeps a spread of a few float64 roundings (1e-16) of its mean; the finest step that float32
 # activations can take is 1e-7 of it. Anything between the two separates them.
@@ -71,6 +71,14 @@ class Moments:
         """
         if other._sums is not None:
             self._add(other._sums)
+
+    def on(self, device: str) -> Moments:
+        """The same moments with their sums on another device."""
+        other = Moments()
+        if self._sums is not None:
+            (x, y, across), there = self._sums, torch.device(device)
+            other._sums = _Sums(on_device(there, x), on_device(there, y), on_device(there, across))
+        return other
 
     def swapped(self) -> Moments:
         """The moments with ``x`` and ``y`` in each other's place: one pass over the rows serves both directions.

@@ -112,7 +112,7 @@ def joined_sides(a: Side, b: Side) -> Side:
             found=f"moments of {len(a.mean)} channels",
             do="use one Moments for each pair of cuts",
         )
-    b = _on(a.mean.device, b)
+    b = on_device(a.mean.device, b)
     step_a, step_b = _steps(a, b)
     a, b = _moved_side(a, step_a), _moved_side(b, step_b)
     return Side(a.n + b.n, a.mean, a.scatter + b.scatter, a.norms + b.norms, a.cubic + b.cubic)
@@ -121,7 +121,7 @@ def joined_sides(a: Side, b: Side) -> Side:
 def joined_crosses(a: Cross, sides_a: tuple[Side, Side], b: Cross, sides_b: tuple[Side, Side]) -> Cross:
     """The sums of both sets of pairs about the means of all; each comes with its two sides."""
     device = a.scatter.device
-    b, sides_b = _on(device, b), (_on(device, sides_b[0]), _on(device, sides_b[1]))
+    b, sides_b = on_device(device, b), (on_device(device, sides_b[0]), on_device(device, sides_b[1]))
     (xa, xb), (ya, yb) = (_steps(sides_a[i], sides_b[i]) for i in (0, 1))
     a, b = _moved_cross(a, sides_a, xa, ya), _moved_cross(b, sides_b, xb, yb)
     return Cross(a.scatter + b.scatter, a.norms + b.norms, a.v_x + b.v_x, a.u_y + b.u_y)
@@ -159,7 +159,8 @@ def _moved_cross(c: Cross, sides: tuple[Side, Side], d: Tensor, f: Tensor) -> Cr
     )
 
 
-def _on(device: torch.device, sums: S) -> S:
+def on_device(device: torch.device, sums: S) -> S:
+    """The same sums on a device."""
     moved: dict[str, Any] = {name: v.to(device) for name, v in vars(sums).items() if isinstance(v, Tensor)}
     return replace(sums, **moved)
 

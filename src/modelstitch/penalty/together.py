@@ -11,6 +11,7 @@ from modelstitch.budget import Budget
 from modelstitch.cut import shared_bottoms
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
+from modelstitch.parallel import ranks
 from modelstitch.penalty.outcome import Outcome, joined_outcome, outcome_of
 from modelstitch.progress import track
 from modelstitch.stitched import Stitched
@@ -42,7 +43,9 @@ def _one_pass(stitched: Sequence[Stitched], samples: Samples, batch_size: int) -
     parts: list[list[Outcome]] = [[] for _ in stitched]
     failures: dict[int, NumericalFailure] = {}
     label = f"{len(stitched)} stitched networks on {samples.name}"
-    for inputs, labels in track(samples.batches(batch_size), label, math.ceil(len(samples) / batch_size)):
+    whole = math.ceil(len(samples) / batch_size)
+    # Whole batches in turn, not parts of each: kernels may round by the size of a batch, and so answers stay the same.
+    for inputs, labels in track(ranks().turns(samples.batches(batch_size)), label, math.ceil(whole / ranks().count)):
         for index, activation in enumerate(below(inputs.to(device))):
             if index in failures:
                 continue
@@ -51,4 +54,10 @@ def _one_pass(stitched: Sequence[Stitched], samples: Samples, batch_size: int) -
                 parts[index].append(outcome_of(one.top(one.stitch(activation)), labels))
             except NumericalFailure as failure:
                 failures[index] = failure
-    return [failures[i] if i in failures else joined_outcome(found) for i, found in enumerate(parts)]
+    everyone = ranks().gathered((parts, failures))
+    failures = {index: failure for _, found in reversed(everyone) for index, failure in found.items()}
+    turn = ranks().count
+    return [
+        failures.get(i) or joined_outcome([everyone[batch % turn][0][i][batch // turn] for batch in range(whole)])
+        for i in range(len(stitched))
+    ]

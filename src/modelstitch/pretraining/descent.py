@@ -17,6 +17,8 @@ from torch.nn.functional import cross_entropy
 from modelstitch.data import steps_per_epoch
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.memory import kept_memory
+from modelstitch.parallel import among, place_for, ranks
+from modelstitch.parallel.norm import whole_batches
 from modelstitch.progress import track
 
 Curve = list[dict[str, int | float]]
@@ -59,10 +61,13 @@ def descend(
     examples: int,
     label: str,
     schedule: Schedule,
-    device: str | torch.device,
+    device: str | torch.device | None,
     after_epoch: Callable[[Curve], None] | None,
 ) -> Curve:
     """Lower the cross-entropy of a module's answers, in place on ``device``; it ends in eval mode on its own device.
+
+    Over several processes each takes its part of every batch, batch norms see the whole of it, and all end with the
+    same weights, begun from the first process's.
 
     Args:
         module: gives logits ``(n, choices)``.
@@ -70,14 +75,15 @@ def descend(
         examples: how many there are in an epoch.
         label: what is being learned, in a few words.
         schedule: how long and how fast.
-        device: where to compute.
+        device: where to compute; by default this process's own where there are several, else the CPU.
         after_epoch: called with the curve so far; it may change the module's mode and nothing else.
 
     Raises:
         NumericalFailure: the loss is not finite.
     """
     home = next(module.parameters()).device
-    module.to(device)
+    module.to(place_for(device))
+    ranks().copy_from_first(module.state_dict().values())
     # The plain memory layout is kept on purpose. With channels last, the backward pass of a strided 1 x 1 convolution
     # of 2 to 6 channels writes outside its buffers on the CPU (seen with torch 2.13.0: crashes, heap corruption).
     optimiser = torch.optim.SGD(
@@ -93,7 +99,7 @@ def descend(
     for epoch in range(1, schedule.epochs + 1):
         tracked = track(batches(epoch), f"{label} epoch {epoch}/{schedule.epochs}", per_epoch)
         module.train()
-        with kept_memory():
+        with kept_memory(), whole_batches(module):
             curve.append({"epoch": epoch, **_epoch(module, tracked, optimiser, drops)})
         if after_epoch is not None:
             after_epoch(curve)
@@ -111,17 +117,34 @@ def _epoch(
     device = next(module.parameters()).device
     total, wrong, seen = 0.0, 0, 0
     for inputs, targets in batches:
-        inputs, targets = inputs.to(device), targets.to(device)
-        logits = module(inputs)
-        loss = cross_entropy(logits, targets)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        whole = len(targets)
+        inputs, targets = ranks().part(inputs).to(device), ranks().part(targets).to(device)
+        with among(ranks().sharing(whole)):
+            logits, value = _step(module, inputs, targets, whole, optimiser)
+            wrong += int((logits.argmax(1) != targets).sum()) * ranks().counts
         drops.step()
-        total += value * len(targets)
-        wrong += int((logits.detach().argmax(1) != targets).sum())
-        seen += len(targets)
-    return {"loss": total / seen, "error": 100 * wrong / seen}
+        total += value * whole
+        seen += whole
+    everywhere = torch.tensor(wrong)
+    ranks().sum([everywhere])
+    return {"loss": total / seen, "error": 100 * int(everywhere) / seen}
+
+
+def _step(
+    module: nn.Module, inputs: Tensor, targets: Tensor, whole: int, optimiser: torch.optim.Optimizer
+) -> tuple[Tensor, float]:
+    """One step on a batch, of which this process may hold a part: its logits, and the mean loss of the whole."""
+    logits = module(inputs)
+    # Parts are uneven, so that their means say nothing of the whole: one of several processes sums over its part.
+    loss = cross_entropy(logits, targets, reduction="sum" if ranks().several else "mean")
+    # Summed before it is judged, so that all processes see a loss that is not finite.
+    total = loss.detach().clone()
+    ranks().sum([total])
+    value = float(total) / (whole if ranks().several else 1)
+    if not math.isfinite(value):
+        raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    ranks().average_gradients(module.parameters(), len(targets))
+    optimiser.step()
+    return logits.detach(), value

@@ -19,6 +19,8 @@ from torch.nn.functional import cross_entropy, normalize
 from modelstitch.data import Samples, distort, epoch_order
 from modelstitch.data.samples import check_samples
 from modelstitch.errors import DataError, SettingError
+from modelstitch.parallel import place_for
+from modelstitch.parallel.exchange import rows_of_all
 from modelstitch.pretraining.descent import Curve, Schedule, descend
 from modelstitch.pretraining.supervised import train_supervised
 from modelstitch.seeding import generator, seeded
@@ -77,8 +79,10 @@ class _Contrast(nn.Module):
         self.network = network
         self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, PROJECTED))
 
-    def forward(self, views: Float[Tensor, "m c h w"]) -> Float[Tensor, "m m"]:
-        return similarities(self.projection(features(self.network, views)), TEMPERATURE)
+    def forward(self, views: Float[Tensor, "m c h w"]) -> Float[Tensor, "m all"]:
+        # Of several processes each has a part of the views, whose negatives are the views of all.
+        everyone, own = rows_of_all(self.projection(features(self.network, views)))
+        return similarities(everyone, TEMPERATURE)[own]
 
 
 def train_simclr(
@@ -87,7 +91,7 @@ def train_simclr(
     *,
     schedule: Schedule,
     seed: int,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     after_epoch: Callable[[Curve], None] | None = None,
 ) -> Curve:
     """Train all but the last layer of a network, in place on ``device``, without looking at a label.
@@ -97,7 +101,7 @@ def train_simclr(
         samples: images of bytes.
         schedule: how long and how fast; a step takes both views of ``batch_size`` images.
         seed: keys the projection head, the order of the images and their distortions.
-        device: where to compute.
+        device: as of `train_supervised`.
         after_epoch: called with the curve so far; it may change the network's mode and its ``fc``, and nothing else.
 
     Returns:
@@ -115,11 +119,13 @@ def train_simclr(
         do = "give uint8 images (n, c, h, w): distortions need to know black and white"
         raise DataError(f"learn {samples.name!r} by simclr", found, do)
 
+    place = place_for(device)
+
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = epoch_order(len(samples), schedule.batch_size, generator("order", seed, epoch))
         draws = generator("distortion", seed, epoch)
         for picked in torch.split(order, schedule.batch_size):
-            images = samples.inputs[picked].to(device)
+            images = samples.inputs[picked].to(place)
             views = torch.cat([distort(images, flip=samples.flip, generator=draws) for _ in range(2)])
             yield samples.normalised(255 * views), twins(len(picked))
 
@@ -132,12 +138,12 @@ def train_simclr(
         examples=len(samples),
         label=f"{samples.name} simclr",
         schedule=schedule,
-        device=device,
+        device=place,
         after_epoch=after_epoch,
     )
 
 
-def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | torch.device = "cpu") -> Curve:
+def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | torch.device | None = None) -> Curve:
     """Fit the last linear layer of a network to the labels, on frozen features; it is left in eval mode.
 
     The features are those of the stored examples in eval mode, each channel brought to mean 0 and variance 1 while the
@@ -147,7 +153,7 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | t
         network: ends in a linear layer named ``fc``.
         samples: what to learn.
         seed: keys the order of the examples.
-        device: where to compute.
+        device: as of `train_supervised`.
 
     Returns:
         One row per epoch, as of `train_supervised`.
@@ -159,9 +165,10 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | t
     """
     check_samples(samples)
     head, home = head_of(network), next(network.parameters()).device
-    network.to(device).eval()
+    place = place_for(device)
+    network.to(place).eval()
     with torch.no_grad():
-        found = torch.cat([features(network, inputs.to(device)).cpu() for inputs, _ in samples.batches()])
+        found = torch.cat([features(network, inputs.to(place)).cpu() for inputs, _ in samples.batches()])
     network.to(home)
     mean, std = found.mean(0), found.std(0)
     # A dead channel has no scale of its own, and tells nothing.
@@ -171,7 +178,7 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | t
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     scaled = Samples(f"{samples.name} features", (found - mean) / std, samples.labels, samples.classes)
-    curve = train_supervised(linear, scaled, schedule=HEAD, seed=seed, device=device)
+    curve = train_supervised(linear, scaled, schedule=HEAD, seed=seed, device=place)
     with torch.no_grad():
         head.weight.copy_(linear.weight / std)
         head.bias.copy_(linear.bias - linear.weight @ (mean / std))

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from torch import nn
 
 from modelstitch.data import Samples, Split
 from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks import Config, build, load_folder, save_network
 from modelstitch.networks.folder import CONFIG
+from modelstitch.parallel import by_first, place_for
 from modelstitch.pretraining.descent import Curve, Schedule
 from modelstitch.pretraining.simclr import TEMPERATURE, fit_head, train_simclr
 from modelstitch.pretraining.supervised import error_percent, train_supervised
@@ -56,7 +58,7 @@ def train_network(
     method: Method = "supervised",
     schedule: Schedule | None = None,
     checkpoints: Sequence[int] = (),
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     **options: Any,
 ) -> Config:
     """Build, train, test and save a network; or, where the folder already holds exactly that, only read it.
@@ -71,7 +73,8 @@ def train_network(
         schedule: how long and how fast; by default the data set's own for that method.
         checkpoints: epochs after which the network is kept as well, each time in the network folder that
             `checkpoint_folder` names, with the curve so far and the test error then. They change nothing else.
-        device: where to compute; it is no part of what is asked.
+        device: where to compute; it is no part of what is asked. By default this process's own where there are
+            several, else the CPU.
         options: the architecture's own; input size and classes are taken from the data unless told here.
 
     Returns:
@@ -89,23 +92,30 @@ def train_network(
     _check_epochs(checkpoints, schedule)
     options = {**data_options(architecture, split.train), **options}
     asked = _asked(architecture, options, split, seed, method, schedule)
-    if (Path(folder) / CONFIG).exists():
-        return _stored(folder, asked, checkpoints)
+    if there := _stored(folder, asked, checkpoints):
+        return there
+    place = place_for(device)
     network = build(architecture, seed=seed, **options)
 
-    def keep(place: str | Path, **told: Any) -> None:
+    def keep(folder: str | Path, **told: Any) -> Config:
         if method == "simclr":
-            told["head_curve"] = fit_head(network, split.train, seed=seed, device=device)
-        found = {"test_error": error_percent(network.eval(), split.test, device=device), "versions": _versions()}
-        save_network(network, {**asked, "training": {**asked["training"], **told}, **found}, place)
+            told["head_curve"] = fit_head(network, split.train, seed=seed, device=place)
+        found = {"test_error": error_percent(network.eval(), split.test, device=place), "versions": _versions()}
+        return _saved(network, {**asked, "training": {**asked["training"], **told}, **found}, folder)
 
     def after_epoch(curve: Curve) -> None:
         if len(curve) in checkpoints:
             keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
 
-    settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": device, "after_epoch": after_epoch}
+    settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
     train = train_simclr if method == "simclr" else train_supervised
-    keep(folder, curve=train(network, split.train, **settings))
+    return keep(folder, curve=train(network, split.train, **settings))
+
+
+@by_first
+def _saved(network: nn.Module, config: Config, folder: str | Path) -> Config:
+    """The configuration as the folder gives it back."""
+    save_network(network, config, folder)
     return load_folder(folder)[1]
 
 
@@ -152,8 +162,11 @@ def _asked(
     }
 
 
-def _stored(folder: str | Path, asked: Config, checkpoints: Sequence[int]) -> Config:
-    """The configuration in the folder, if it and its checkpoints say what is asked."""
+@by_first
+def _stored(folder: str | Path, asked: Config, checkpoints: Sequence[int]) -> Config | None:
+    """The configuration in the folder, if it and its checkpoints say what is asked; None where there is none."""
+    if not (Path(folder) / CONFIG).exists():
+        return None
     for epoch in sorted(checkpoints):
         place = checkpoint_folder(folder, epoch)
         if not (place / CONFIG).exists():

@@ -22,7 +22,7 @@ def train_supervised(
     *,
     schedule: Schedule,
     seed: int,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     after_epoch: Callable[[Curve], None] | None = None,
 ) -> Curve:
     """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
@@ -32,7 +32,7 @@ def train_supervised(
         samples: what to learn, augmented as they say.
         schedule: how long and how fast.
         seed: keys the order of the examples and their augmentation.
-        device: where to compute.
+        device: where to compute; by default this process's own where there are several, else the CPU.
         after_epoch: called with the curve so far, to look at the network as it is then; it may change its mode and
             nothing else.
 

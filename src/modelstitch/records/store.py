@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelstitch.errors import BadFile, SettingError, StitchNotFound
+from modelstitch.parallel import by_first
 from modelstitch.records.database import is_database, make, read_only, reading, writing
 from modelstitch.records.lines import records_in_lines
 from modelstitch.records.record import COLUMNS, Record
@@ -43,7 +44,8 @@ class StoredNetwork:
 class Store:
     """A growing file of what a run asked and found: each addition is on the disk before the call returns.
 
-    Several processes may write to one store at the same time.
+    Several processes may write to one store at the same time. Where they do one thing together (`modelstitch.launch`),
+    the first alone opens the file, and all call each method.
 
     Args:
         path: the file; it and its folder are made if need be.
@@ -55,8 +57,9 @@ class Store:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        make(self.path)
+        by_first(make)(self.path)
 
+    @by_first
     def append(self, record: Record, stitch: bytes | None = None) -> None:
         """Add one record, or put it in the place of a failure of the same key; a success is never replaced.
 
@@ -72,16 +75,19 @@ class Store:
         with writing(self.path) as connection:
             _put(connection, row_of(record), stitch)
 
+    @by_first
     def records(self) -> Records:
         """All records, one per key, in the order in which their keys came."""
         with reading(self.path) as connection:
             return all_records(connection, self.path)
 
+    @by_first
     def keys(self) -> frozenset[str]:
         """The keys of all records, failures among them."""
         with reading(self.path) as connection:
             return frozenset(key for (key,) in connection.execute("SELECT key FROM records"))
 
+    @by_first
     def finished(self, keys: Iterable[str]) -> dict[str, Record]:
         """Of these keys, the records that are there and no failures."""
         asked = list(dict.fromkeys(keys))
@@ -93,6 +99,7 @@ class Store:
                 rows += connection.execute(f"SELECT {names(COLUMNS)} FROM records WHERE {where}", some)
         return {row[_KEY]: record_in(row, str(self.path)) for row in rows}
 
+    @by_first
     def stitch(self, key: str) -> bytes:
         """The fitted stitch of a record, as safetensors.
 
@@ -102,14 +109,17 @@ class Store:
         with reading(self.path) as connection:
             return one_stitch(connection, self.path, key)
 
+    @by_first
     def add_recipe(self, name: str, text: str) -> None:
         """Keep a recipe as it was written; a text that is there already is not kept twice."""
         self._add("INSERT OR IGNORE INTO recipes VALUES (?, ?)", name, text)
 
+    @by_first
     def recipes(self) -> list[tuple[str, str]]:
         """The name and the text of each recipe, oldest first."""
         return [(name, text) for name, text in self._all("SELECT name, text FROM recipes ORDER BY rowid")]
 
+    @by_first
     def add_network(self, name: str, weights: str, config: Mapping[str, Any]) -> None:
         """Keep what is known of a network; of each name and weights, what was told first stays.
 
@@ -122,11 +132,13 @@ class Store:
             raise SettingError(f"store the network {name}", str(error), "give a configuration that is JSON") from error
         self._add("INSERT OR IGNORE INTO networks VALUES (?, ?, ?)", name, weights, told)
 
+    @by_first
     def networks(self) -> list[StoredNetwork]:
         """The networks, oldest first."""
         rows = self._all("SELECT name, weights, config FROM networks ORDER BY rowid")
         return [StoredNetwork(name, weights, _config_in(config, self.path)) for name, weights, config in rows]
 
+    @by_first
     def add_similarities(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Add what a comparison found, all of it or nothing; of a repeat, what was found first stays.
 
@@ -141,24 +153,29 @@ class Store:
         with writing(self.path) as connection:
             _put_similarities(connection, values)
 
+    @by_first
     def similarities(self) -> list[dict[str, object]]:
         """What `add_similarities` took, oldest first."""
         rows = self._all(f"SELECT {names(SIMILARITY)} FROM similarities ORDER BY rowid")
         return [similarity_in(row, str(self.path)) for row in rows]
 
+    @by_first
     def add_failure(self, job: str, reason: str) -> None:
         """Keep why a job failed as a whole; an older reason of the same job is replaced."""
         self._add("INSERT OR REPLACE INTO failures VALUES (?, ?)", job, reason)
 
+    @by_first
     def clear_failure(self, job: str) -> None:
         """Forget the failure of a job that has succeeded since."""
         self._add("DELETE FROM failures WHERE job = ?", job)
 
+    @by_first
     def failures(self) -> dict[str, str]:
         """Why jobs failed, by job, oldest first."""
         with reading(self.path) as connection:
             return all_failures(connection)
 
+    @by_first
     def merge(self, path: str | Path) -> int:
         """Add everything of another store, or the records of an export; what this store has found stays.
 

@@ -14,6 +14,7 @@ from modelstitch.cut.view import frozen_view
 from modelstitch.data import Samples
 from modelstitch.errors import ClassMismatch, NotCuttable, NumericalFailure
 from modelstitch.networks import weights_fingerprint
+from modelstitch.parallel import ranks
 from modelstitch.penalty import Outcome, evaluate
 
 
@@ -45,7 +46,7 @@ def prepare(network: nn.Module, name: str, test: Samples, *, device: str | None 
         network: any module that answers with one row of class scores an example; untouched.
         name: what to call it.
         test: the test set.
-        device: where to compute; by default where the network is.
+        device: where to compute; by default this process's own where there are several, else where the network is.
 
     Raises:
         ClassMismatch: its outputs are not one score a class of the data.
@@ -54,7 +55,7 @@ def prepare(network: nn.Module, name: str, test: Samples, *, device: str | None 
         NumericalFailure: it answers with numbers that are not finite.
     """
     home = str(next((p.device for p in network.parameters()), torch.device("cpu")))
-    device = device or home
+    device = device or ranks().device or home
     here = network if device == home else copy.deepcopy(network).to(device)
     captured = capture(here, test.example.to(device))
     # The captured network is bit-equal to the one given, and exactly what its halves add up to on any device.

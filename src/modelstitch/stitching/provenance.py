@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from modelstitch.parallel import ranks
 from modelstitch.version import VERSION
 
 
@@ -24,7 +25,7 @@ def key_of(columns: dict[str, Any]) -> str:
 def provenance(device: str) -> dict[str, Any]:
     """Where and with what a record was made."""
     return {
-        "device": f"{device}: {_hardware(device)}",
+        "device": f"{device}: {_hardware(device)}" + (f", {ranks().count} processes" if ranks().several else ""),
         "threads": torch.get_num_threads(),
         "versions": {"modelstitch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         "commit": _commit(),

@@ -1,7 +1,7 @@
 """A recipe carried out: what is missing is trained, stitched and compared, and everything found goes to one store.
 
 Called again it goes on. A job that fails is noted with its reason, and the rest goes on without it. One process alone
-writes the store, wherever the jobs run.
+writes the store, wherever the jobs run, and also where several processes share each of them (`modelstitch.launch`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from modelstitch.comparison import Comparison
 from modelstitch.errors import SettingError, StitchError, did_you_mean
 from modelstitch.measures import MEASURES
 from modelstitch.networks import weights_fingerprint
+from modelstitch.parallel import ranks
 from modelstitch.progress import track
 from modelstitch.recipe import parse_recipe
 from modelstitch.records import Records, Store
@@ -117,6 +118,7 @@ def _usable(name: str, shop: Shop, store: Store) -> bool:
     try:
         loaded = shop.network(name)
     except StitchError as error:
+        ranks().all_fail(error)
         store.add_failure(f"load {name}", str(error))
         return False
     store.clear_failure(f"load {name}")

@@ -18,6 +18,7 @@ from modelstitch.matching import moments_or_failures
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.pairs import Pair, matching_cuts
+from modelstitch.parallel import ranks
 from modelstitch.progress import track
 from modelstitch.records import Record, Records
 from modelstitch.stitches import Family, Identity
@@ -230,6 +231,8 @@ def run(groups: Sequence[Group], store: Keeper | None) -> Records:
     Returns:
         All records, those found in the store among them.
     """
+    # The keys hash weights, data and settings: all that could set two processes to different work.
+    ranks().check_same("a sweep", [group.key(pair) for group in groups for pair in group.pairs])
     records: list[Record | None] = []
     for group in track(groups, "pairs of networks", len(groups)):
         keys = [group.key(pair) for pair in group.pairs]

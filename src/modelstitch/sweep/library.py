@@ -12,6 +12,7 @@ from torch import nn
 
 from modelstitch.data import Samples, Split
 from modelstitch.networks import LoadedNetwork, build, load_network
+from modelstitch.parallel import ranks
 from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
@@ -48,7 +49,7 @@ class Library:
 
     def has(self, training: Training, material: Material) -> bool:
         """Whether the network is there."""
-        return (self.folder(training, material) / "config.json").exists()
+        return ranks().from_first((self.folder(training, material) / "config.json").exists)
 
     def train(self, training: Training, material: Material) -> Path:
         """Train the network, or find it trained.
@@ -69,7 +70,7 @@ class Library:
             method=asked.method,
             schedule=schedule_for(asked, split.train),
             checkpoints=training.checkpoints,
-            device=material.device or "cpu",
+            device=material.device,
             **options_for(asked, material),
         )
         return place_of(training, folder)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from modelstitch.comparison import Comparison
 from modelstitch.data import Samples
-from modelstitch.errors import NotWritable, StitchError
+from modelstitch.errors import NotWritable, Parted, StitchError
 from modelstitch.networks import LoadedNetwork, load_network, weights_fingerprint
+from modelstitch.parallel import ranks
 from modelstitch.stitching import Measured
 from modelstitch.sweep.groups import Keeper
 from modelstitch.sweep.library import Library
@@ -62,7 +63,9 @@ class Shop:
                 found = load_network(self.plan.loads[name])
                 self._loaded[name] = LoadedNetwork(found.network, name, found.config)
             else:
-                self._loaded[name] = self.library.load(self.plan.training(name), self.material)
+                # By the first process, which has written it: another host's disk may not show it yet.
+                training = self.plan.training(name)
+                self._loaded[name] = ranks().from_first(lambda: self.library.load(training, self.material))
         return self._loaded[name]
 
     def weights(self, name: str) -> str:
@@ -82,11 +85,14 @@ class Shop:
             job: what to do.
             keeper: takes the records of a pair as they are made.
         """
+        # Whoever is still at the last job is waited for here.
+        ranks().check_same("a job", str(job))
         try:
             return self._do(job, keeper)
-        except NotWritable:
+        except (NotWritable, Parted):
             raise
         except Exception as error:
+            ranks().all_fail(error)
             # Whatever it was, the other jobs can be done without it; Ctrl-C is no `Exception`.
             told = str(error) if isinstance(error, StitchError) else f"{type(error).__name__}: {error}"
             return Failure(told)
