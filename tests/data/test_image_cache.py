@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -220,12 +221,22 @@ def test_memory_stays_flat_over_many_images(tmp_path):
 
 
 def seen_of(samples):
-    """The most memory that is seen while everything is asked of samples that a run asks."""
-    most = [own_memory()]
-    assert len(samples.fingerprint) == 16
-    most.append(own_memory())
-    assert len(set(samples.ids)) == 1
-    assert check_samples(samples) is samples
-    for _ in samples.batches(16, torch.randperm(len(samples))):
-        most.append(own_memory())
+    """The most memory that is seen, looking all the time, while everything is asked of samples that a run asks."""
+    most, done = [own_memory()], threading.Event()
+
+    def look():
+        while not done.wait(0.001):
+            most.append(own_memory())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        assert len(samples.fingerprint) == 16
+        assert len(set(samples.ids)) == 1
+        assert check_samples(samples) is samples
+        for _ in samples.batches(16, torch.randperm(len(samples))):
+            pass
+    finally:
+        done.set()
+        looking.join()
     return max(most)
