@@ -24,6 +24,7 @@ _ROOM_OF = {
     "modelstitch.data": ("Samples", "Split", "as_samples", "load"),
     "modelstitch.errors": ("StitchError",),
     "modelstitch.figures": ("save_figure",),
+    "modelstitch.fold": ("Folded", "fold"),
     "modelstitch.matching": ("Direct", "Fit", "TaskLoss", "fit"),
     "modelstitch.measures": ("MEASURES", "permutation_null"),
     "modelstitch.networks": ("build", "load_network"),
