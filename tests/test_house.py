@@ -22,7 +22,7 @@ FLOORS = {
     **dict.fromkeys(("stitched", "pairs", "comparison"), 3),
     **dict.fromkeys(("fold", "matching", "pretraining", "penalty"), 4),
     **dict.fromkeys(("stitching",), 5),
-    **dict.fromkeys(("controls",), 6),
+    **dict.fromkeys(("controls", "connectivity"), 6),
     **dict.fromkeys(("sweep",), 7),
     **dict.fromkeys(("demo", "doctor", "report"), 8),
     "cli": 9,

@@ -19,6 +19,7 @@ from modelstitch.version import VERSION
 _ROOM_OF = {
     "modelstitch.budget": ("Budget",),
     "modelstitch.comparison": ("Comparison", "calibrate", "compare_all"),
+    "modelstitch.connectivity": ("Connectivity", "connectivity"),
     "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),
     "modelstitch.controls": ("untrained",),
     "modelstitch.data": ("Samples", "Split", "as_samples", "load"),
