@@ -124,7 +124,7 @@ def test_a_failure_is_recorded_and_is_no_number(networks, split, monkeypatch):
         assert reason in middle.reason
         assert found.barrier(way) is None
     assert found.barrier("stitching") is not None
-    assert "3 of 12 points failed" in found.plot().to_json().replace("\\u00a0", " ")
+    assert "3 of 12 points failed" in found.plot().to_json().replace("\N{NO-BREAK SPACE}", " ")
 
 
 # The verdict
