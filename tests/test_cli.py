@@ -228,6 +228,26 @@ def test_stitch_measures_both_ways_with_controls_and_resumes(run, here, tmp_path
     assert ms.open_records(tmp_path / "r.sqlite") == records
 
 
+def test_connect_writes_points_verdict_and_figure(run, here, tmp_path):
+    quick = ("--limit", 100, "--by", "direct", "--points", 3, "--curve-epochs", 1)
+    places = [tmp_path / name for name in ("p.csv", "p.json", "p.html")]
+    written = ("--out", places[0], "--out", places[1], "--figure", places[2])
+    ended = run("connect", "m0", "m1", *quick, *written, "--threshold", 90)
+    assert ended.code == 0
+    told = json.loads(places[1].read_text())
+    assert len(places[0].read_text().splitlines()) == 1 + len(told["points"]) == 1 + 4 + 3 * 3
+    assert "barrier, curve: " in ended.out
+    assert f"m0 and m1: {told['verdict']} above the worse of the two" in ended.out
+    assert f"{told['points'][1]['error']:.2f}" in ended.out
+    assert [ended.err.count(f"written: {place}") for place in places] == [1, 1, 1]
+    *points, whole = (json.loads(line) for line in run("connect", "m0", "m1", *quick, "--json").out.splitlines())
+    assert points == told["points"]
+    assert whole["barriers"] == told["barriers"]
+    refused = run("connect", "m0", "m1", "--out", "points.txt")
+    assert refused.code == 2
+    assert "use one of .csv, .json" in refused.err
+
+
 def test_the_table_shows_what_the_records_hold(run, here, tmp_path):
     asked = ("stitch", "m0", "m1", "--limit", 100, "--by", "direct", "--out", tmp_path / "r.sqlite")
     shown = run(*asked).out

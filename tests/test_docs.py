@@ -39,7 +39,7 @@ def test_same_tells_other_words_and_other_numbers() -> None:
     assert not same("A +1.00", "A +9.00")
 
 
-@pytest.mark.parametrize(("page", "blocks"), [("README.md", 2), ("docs/measures.md", 1)])
+@pytest.mark.parametrize(("page", "blocks"), [("README.md", 2), ("docs/measures.md", 1), ("docs/connectivity.md", 1)])
 def test_python_blocks_print_what_stands_below_them(page: str, blocks: int) -> None:
     names: dict[str, object] = {}
     shown = 0

@@ -19,11 +19,13 @@ from modelstitch.version import VERSION
 _ROOM_OF = {
     "modelstitch.budget": ("Budget",),
     "modelstitch.comparison": ("Comparison", "calibrate", "compare_all"),
+    "modelstitch.connectivity": ("Connectivity", "connectivity"),
     "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),
     "modelstitch.controls": ("stem_reset", "untrained"),
     "modelstitch.data": ("Samples", "Split", "as_samples", "load"),
     "modelstitch.errors": ("StitchError",),
     "modelstitch.figures": ("save_figure",),
+    "modelstitch.fold": ("Folded", "fold"),
     "modelstitch.matching": ("Direct", "Fit", "TaskLoss", "fit"),
     "modelstitch.measures": ("MEASURES", "permutation_null"),
     "modelstitch.networks": ("build", "load_network"),

@@ -5,6 +5,7 @@
     ├── IllegalCut         (ValueError)       more than one tensor crosses there
     ├── NotCuttable        (TypeError)        the network can neither be exported nor replayed
     ├── ShapeMismatch      (ValueError)       the family cannot map one cut onto the other
+    ├── CannotFold         (ValueError)       a neighbouring layer cannot take a stitch in
     ├── ClassMismatch      (ValueError)       the networks or the data disagree about the classes
     ├── DataError          (ValueError)       empty, one-class, out-of-range, overlapping or non-finite data
     ├── NumericalFailure   (ArithmeticError)  a result is not a finite number, so there is no result
@@ -57,6 +58,10 @@ class NotCuttable(StitchError, TypeError):
 
 class ShapeMismatch(StitchError, ValueError):
     """The family cannot map one cut onto the other."""
+
+
+class CannotFold(StitchError, ValueError):
+    """A neighbouring layer cannot take a stitch in."""
 
 
 class ClassMismatch(StitchError, ValueError):

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from modelstitch.cli.compare import compare
+from modelstitch.cli.connect import connect
 from modelstitch.cli.cuts import cuts
 from modelstitch.cli.demo import demo
 from modelstitch.cli.doctor import doctor
@@ -33,6 +34,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     cuts: "modelstitch cuts nets/seed0",
     stitch: "modelstitch stitch nets/seed0 nets/seed1 --out records.sqlite --figure penalty.png",
     compare: "modelstitch compare nets/seed0 nets/seed1 --measure cka_minibatch,procrustes --figure heat.html",
+    connect: "modelstitch connect nets/seed0 nets/seed1 --data digits --out points.csv --figure connectivity.png",
     sweep: "modelstitch sweep recipes/quickstart.yaml --dry-run",
     reproduce: "modelstitch reproduce fig3b --size small --dry-run",
     report: "modelstitch report runs/quickstart.sqlite --figures figures",

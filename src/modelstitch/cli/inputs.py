@@ -255,3 +255,15 @@ def figures_of(paths: Sequence[Path]) -> Sequence[Path]:
         for path in paths:
             check_ending(path)
     return paths
+
+
+def tables_of(paths: Sequence[Path]) -> Sequence[Path]:
+    """Paths that points can be written to: asked before the work, not after.
+
+    Raises:
+        SettingError: another ending than ``.csv`` or ``.json``.
+    """
+    for path in paths:
+        if path.suffix.lower() not in (".csv", ".json"):
+            raise SettingError(f"points in {path}", f"the ending {path.suffix!r}", "use one of .csv, .json")
+    return paths

@@ -18,6 +18,7 @@ from modelstitch.cli.endings import FAILED
 
 if TYPE_CHECKING:
     from modelstitch.comparison import Comparison
+    from modelstitch.connectivity import Connectivity
     from modelstitch.cut import Cut
     from modelstitch.doctor import Check
     from modelstitch.measures import Null
@@ -45,7 +46,7 @@ def talk(line: str) -> None:
 def trained(config: dict[str, Any], folder: Path, n: int, as_json: bool) -> None:
     """A trained network: its configuration, or its error in one line."""
     if as_json:
-        _json_line({"folder": str(folder), **config})
+        json_line({"folder": str(folder), **config})
         return
     error, data = config["test_error"], config["data"]["name"]
     typer.echo(f"{config['architecture']} in {folder}: {error:.2f} % test error on {n:,} examples of {data}")
@@ -55,13 +56,13 @@ def cuts(found: Iterable[Cut], as_json: bool) -> None:
     """The cuts of a network, in order."""
     if as_json:
         for cut in found:
-            _json_line(dataclasses.asdict(cut))
+            json_line(dataclasses.asdict(cut))
         return
-    table = _table("cut", "kind", "shape", "depth", "cost", left=3)
+    table = table_of("cut", "kind", "shape", "depth", "cost", left=3)
     for cut in found:
         shape = " × ".join("any" if size is None else str(size) for size in cut.shape)
         table.add_row(cut.name, cut.kind, shape, f"{cut.depth:.2f}", f"{cut.cost:.2f}")
-    _print(table)
+    put(table)
     typer.echo("depth: share of the conv and linear layers below the cut; cost: share of the operations.")
 
 
@@ -69,14 +70,14 @@ def compared(found: Comparison, as_json: bool) -> None:
     """A table for each measure: cuts of the first network down, of the second across."""
     if as_json:
         for one in found:
-            _json_line(dataclasses.asdict(one))
+            json_line(dataclasses.asdict(one))
         return
     for measure in found.measures:
         values = found.table(measure)
-        table = _table(f"{measure}: {values.index.name} ↓ {values.columns.name} →", *values.columns, left=1)
+        table = table_of(f"{measure}: {values.index.name} ↓ {values.columns.name} →", *values.columns, left=1)
         for cut, row in values.iterrows():
             table.add_row(str(cut), *("–" if value != value else f"{value:.3f}" for value in row))
-        _print(table)
+        put(table)
         n = next(one.n for one in found if one.measure == measure)
         typer.echo(f"{_kind_of(measure)}; {n:,} examples of {found[0].data}, layout {found[0].layout}.\n")
     for note in dict.fromkeys(one.note for one in found if one.note):
@@ -96,18 +97,18 @@ def nulls(found: Sequence[Null], as_json: bool) -> None:
     """Measures at one pair of cuts beside what chance gives."""
     if as_json:
         for one in found:
-            _json_line(dataclasses.asdict(one))
+            json_line(dataclasses.asdict(one))
         return
-    table = _table("measure", "value", "by chance, median", "[5 %, 95 %]", "p", left=1)
+    table = table_of("measure", "value", "by chance, median", "[5 %, 95 %]", "p", left=1)
     for one in found:
         span = f"[{one.low:.3f}, {one.high:.3f}]"
         table.add_row(one.measure, f"{one.value:.3f}", f"{one.median:.3f}", span, f"{one.p:.3f}")
-    _print(table)
+    put(table)
     typer.echo(f"by chance: with the pairing of the {found[0].n:,} rows shuffled {found[0].permutations} times.")
 
 
-def drawn(found: Comparison, paths: Sequence[Path]) -> None:
-    """Draw the comparison and write the figure to each path."""
+def drawn(found: Comparison | Connectivity, paths: Sequence[Path]) -> None:
+    """Draw what was found and write the figure to each path."""
     if paths:
         _save(found.plot(), paths)
 
@@ -116,12 +117,12 @@ def checks(found: Sequence[Check], as_json: bool) -> None:
     """What the doctor found."""
     if as_json:
         for check in found:
-            _json_line(dataclasses.asdict(check))
+            json_line(dataclasses.asdict(check))
         return
-    table = _table("check", "status", "found", left=3)
+    table = table_of("check", "status", "found", left=3)
     for check in found:
         table.add_row(check.name, check.status, check.found, style=_COLOURS[check.status])
-    _print(table)
+    put(table)
 
 
 def records(found: Records, references: dict[str, str], as_json: bool) -> None:
@@ -140,12 +141,12 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
         return
     for alike in _by_setting(found):
         _heading(alike, references)
-        table = _table(*_COLUMNS, left=1)
+        table = table_of(*_COLUMNS, left=1)
         _section(table, "", [one for one in alike if not one.control])
         _selves(table, [one for one in alike if one.control == "self"])
         for control, title in _CONTROLS.items():
             _section(table, f"control: {title}", [one for one in alike if one.control == control])
-        _print(table)
+        put(table)
     for one in found:
         if one.status == "failed":
             typer.echo(f"failed: {one.control} {one.stitching}".replace("  ", " ") + f"\n{one.reason}")
@@ -155,17 +156,17 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
 def merged(into: Path, n: int, as_json: bool) -> None:
     """How many records a store holds after a merge."""
     if as_json:
-        _json_line({"store": str(into), "records": n})
+        json_line({"store": str(into), "records": n})
     else:
         typer.echo(f"{n:,} records in {into}")
 
 
 def answer(found: Answer) -> None:
     """What a question in SQL found."""
-    table = _table(*map(_cell, found.columns), left=len(found.columns))
+    table = table_of(*map(_cell, found.columns), left=len(found.columns))
     for row in found.rows:
         table.add_row(*map(_cell, row))
-    _print(table)
+    put(table)
 
 
 def _cell(value: object) -> str:
@@ -262,7 +263,7 @@ def _cells(one: Record) -> tuple[str, ...]:
     return one.stitching, depth, penalty, cka, f"{one.agreement_top:.3f}", f"{one.error:.2f}", residual
 
 
-def _table(*columns: str, left: int) -> Table:
+def table_of(*columns: str, left: int) -> Table:
     """A table whose first ``left`` columns are words and whose others are numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
@@ -272,7 +273,8 @@ def _table(*columns: str, left: int) -> Table:
     return table
 
 
-def _print(table: Table) -> None:
+def put(table: Table) -> None:
+    """A table on the screen, or whole into a pipe."""
     if sys.stdout.isatty():
         Console(highlight=False, markup=False).print(table)
         return
@@ -280,5 +282,6 @@ def _print(table: Table) -> None:
     Console(file=sys.stdout, width=10_000, force_terminal=False, color_system=None, markup=False).print(table)
 
 
-def _json_line(row: dict[str, Any]) -> None:
+def json_line(row: dict[str, Any]) -> None:
+    """One object on a line of its own."""
     typer.echo(json.dumps(row, ensure_ascii=False))

@@ -24,6 +24,7 @@ from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut
 from modelstitch.cut.trace import SHAPE_OPERATORS, Trace
 from modelstitch.cut.view import SwitchingNorm, pair_up, standard_attention
+from modelstitch.cut.wiring import Wiring, norm_arguments
 
 
 class NotExportable(Exception):
@@ -38,7 +39,7 @@ class Exported(Capture):
         args = tuple(pair_up(t) for t in args)
         kwargs = {key: pair_up(t) for key, t in kwargs.items()}
         program = _export(view, args, kwargs)
-        self._root, graph = _unlift(view, program)
+        self._root, graph, names = _unlift(view, program)
         self._spec = program.call_spec.out_spec
         self._whole = GraphModule(self._root, graph)
         inputs = [*args, *kwargs.values()]
@@ -46,6 +47,7 @@ class Exported(Capture):
             expected = view(*args, **kwargs)
         self._check_bit_equal(expected, inputs)
         self._trace = Trace(self._whole, view, inputs)
+        self.wiring = Wiring(view, graph, self._trace.node_of, names)
         self._side = {n for n in graph.nodes if n.op == "placeholder" and n is not self._trace.main}
         self.cuts = self._trace.cuts
 
@@ -110,7 +112,7 @@ class Exported(Capture):
         graph, copied = Graph(), dict[Node, Node]()
         root: dict[str, Any] = dict(run.named_buffers()) | dict(run.named_children())
         for node in run.graph.nodes:
-            norm = _norm_arguments(node)
+            norm = norm_arguments(node)
             if node in copied:
                 continue
             if norm is None:
@@ -171,8 +173,8 @@ def _first_line(problem: Exception | None) -> str:
     return lines[0][:200] if lines else type(problem).__name__
 
 
-def _unlift(view: nn.Module, program: torch.export.ExportedProgram) -> tuple[dict[str, Any], Graph]:
-    """Turn the placeholders of weights and constants into attributes that share the view's memory."""
+def _unlift(view: nn.Module, program: torch.export.ExportedProgram) -> tuple[dict[str, Any], Graph, dict[Node, str]]:
+    """Turn the placeholders of weights and constants into attributes that share the view's memory, and name them."""
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise NotExportable("it changes its buffers or inputs in eval mode")
@@ -180,7 +182,7 @@ def _unlift(view: nn.Module, program: torch.export.ExportedProgram) -> tuple[dic
     constants = dict(signature.inputs_to_lifted_tensor_constants)
     # Modules called from the graph (higher-order operators such as autocast regions) come along by name.
     root: dict[str, Any] = dict(program.graph_module.named_children())
-    graph, copied = Graph(), {}
+    graph, copied, names = Graph(), dict[Node, Node](), dict[Node, str]()
     for node in program.graph.nodes:
         target = weights.get(node.name) or constants.get(node.name)
         if node.op == "placeholder" and target is not None:
@@ -188,9 +190,10 @@ def _unlift(view: nn.Module, program: torch.export.ExportedProgram) -> tuple[dic
             root[flat] = _tensor_at(view, program, target)
             copied[node] = graph.get_attr(flat)
             copied[node].meta = dict(node.meta)
+            names[copied[node]] = target
         else:
             copied[node] = graph.node_copy(node, lambda n: copied[n])
-    return root, graph
+    return root, graph, names
 
 
 def _tensor_at(view: nn.Module, program: torch.export.ExportedProgram, target: str) -> Tensor:
@@ -214,14 +217,3 @@ def _ancestors(nodes: Sequence[Node], stop: Node | None) -> set[Node]:
         if stop is None or node.target not in SHAPE_OPERATORS:
             queue.extend(node.all_input_nodes)
     return found
-
-
-def _norm_arguments(node: Node) -> tuple[Any, ...] | None:
-    """(x, weight, bias, mean, var, momentum, eps) of an inference batch norm, however it is spelled."""
-    aten = torch.ops.aten
-    if node.target is aten._native_batch_norm_legit_no_training.default:
-        return tuple(node.args)
-    if node.target is aten.batch_norm.default and node.args[3] is not None:
-        x, weight, bias, mean, var, _, momentum, eps, *_ = node.args
-        return x, weight, bias, mean, var, momentum, eps
-    return None

@@ -48,7 +48,7 @@ class Trace:
         self.main = next(node for node in self._nodes if node.op == "placeholder")
         self._data = self._data_nodes()
         self._index = {node: i for i, node in enumerate(self._data)}
-        spelled = [".".join(part for part in (_path(n), _operator(n)) if part) for n in self._data]
+        spelled = [".".join(part for part in (path_of(n), operator_name(n)) if part) for n in self._data]
         self._operation_name = dict(zip(self._data, numbered(spelled), strict=True))
         self._last_use = {node: self._find_last_use(node) for node in self._data}
         self._last_in = self._find_module_ends()
@@ -116,7 +116,7 @@ class Trace:
         self._longest: dict[Node, int] = {}
         total = 0
         for node in self._data:
-            is_layer = _operator(node) in _CONVOLUTIONS | _LINEARS
+            is_layer = operator_name(node) in _CONVOLUTIONS | _LINEARS
             total += is_layer
             self._layers_before.append(total)
             below = [self._longest[n] for n in node.all_input_nodes if n in self._longest]
@@ -150,7 +150,7 @@ class Trace:
             return "vector"
         if all(size == 1 for size in shape[2:]):
             return "map"
-        made_by = _OPERATOR_KIND.get(_operator(node))
+        made_by = _OPERATOR_KIND.get(operator_name(node))
         if made_by:
             return made_by
         for step in (lambda n: list(n.users), lambda n: n.all_input_nodes):
@@ -204,9 +204,10 @@ class _Flops(Interpreter):
         return value
 
 
-def _operator(node: Node) -> str:
+def operator_name(node: Node) -> str:
+    """What a node computes: ``conv2d``, ``add``; for one part of several results, what gives them."""
     if node.target is operator.getitem:
-        return _operator(node.args[0])  # type: ignore[arg-type]
+        return operator_name(node.args[0])  # type: ignore[arg-type]
     return (
         str(node.target.overloadpacket).split(".")[-1] if isinstance(node.target, torch._ops.OpOverload) else node.name
     )
@@ -218,7 +219,8 @@ def _calls(node: Node) -> list[tuple[str, str]]:
     return [(str(key), str(value[0])) for key, value in stack.items() if isinstance(value, tuple) and value[0]]
 
 
-def _path(node: Node) -> str:
+def path_of(node: Node) -> str:
+    """The innermost module that a node runs in; empty for the root."""
     calls = _calls(node)
     return calls[-1][1] if calls else ""
 
@@ -234,7 +236,7 @@ def _axis_nearby(node: Node, step: Callable[[Node], list[Node]]) -> Kind | None:
     while queue:
         current, possible = queue.pop(0)
         for other in step(current):
-            told = _OPERATOR_KIND.get(_operator(other)) or _mean_kind(other)
+            told = _OPERATOR_KIND.get(operator_name(other)) or _mean_kind(other)
             if told in possible:
                 return told
             kept = _kept_axes(current, other)
@@ -248,7 +250,7 @@ def _kept_axes(one: Node, other: Node) -> set[Kind]:
     a, b = sizes(one), sizes(other)
     if min(len(a), len(b)) < 3:
         return set()
-    between = _operator(other if one in other.all_input_nodes else one)
+    between = operator_name(other if one in other.all_input_nodes else one)
     # Where sizes happen to be equal, the shapes do not tell that axes were exchanged.
     if between in _EXCHANGES:
         return set()

@@ -16,7 +16,10 @@ from modelstitch.tensors import Logits
 
 
 class PreActBlock(nn.Module):
-    """``x ↦ skip + conv2(relu(bn2(conv1(relu(bn1(x))))))``; the skip is projected only where the shape changes."""
+    """``x ↦ skip + conv2(relu(bn2(conv1(relu(bn1(x))))))``; the skip is projected only where the shape changes.
+
+    Where the shape stays, ``skip`` is an identity that `modelstitch.fold` may replace by a projection of x.
+    """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -24,6 +27,7 @@ class PreActBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.skip = nn.Identity()
         self.shortcut: nn.Module | None = None
         if stride != 1 or channels != width:
             self.shortcut = nn.Conv2d(channels, width, 1, stride, bias=False)
@@ -31,7 +35,7 @@ class PreActBlock(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k p q"]:
         """The block's sum of skip and change."""
         out = relu(self.bn1(x))
-        skip = x if self.shortcut is None else self.shortcut(out)
+        skip = self.skip(x) if self.shortcut is None else self.shortcut(out)
         out = self.conv1(out)
         changed: Tensor = self.conv2(relu(self.bn2(out))) + skip
         return changed

@@ -36,7 +36,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """``x ↦ y + mlp(norm2(y))`` with ``y = x + attention(norm1(x))``; the MLP is four times as wide."""
+    """``x ↦ y + mlp(norm2(y))`` with ``y = x + attention(norm1(x))``; the MLP is four times as wide.
+
+    ``skip`` is an identity that `modelstitch.fold` may replace by a projection of y.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -44,11 +47,12 @@ class Block(nn.Module):
         self.attention = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.skip = nn.Identity()
 
     def forward(self, x: Float[Tensor, "n tokens width"]) -> Float[Tensor, "n tokens width"]:
         """The token stream after this block."""
         x = x + self.attention(self.norm1(x))
-        changed: Tensor = x + self.mlp(self.norm2(x))
+        changed: Tensor = self.skip(x) + self.mlp(self.norm2(x))
         return changed
 
 
