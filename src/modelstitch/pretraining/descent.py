@@ -7,7 +7,7 @@ all steps, however many there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,7 @@ def descend(
     schedule: Schedule,
     device: str | torch.device,
     after_epoch: Callable[[Curve], None] | None,
+    frozen: Sequence[nn.Module] = (),
 ) -> Curve:
     """Lower the cross-entropy of a module's answers, in place on ``device``; it ends in eval mode on its own device.
 
@@ -72,6 +73,7 @@ def descend(
         schedule: how long and how fast.
         device: where to compute.
         after_epoch: called with the curve so far; it may change the module's mode and nothing else.
+        frozen: modules within, which stay in eval mode.
 
     Raises:
         NumericalFailure: the loss is not finite.
@@ -93,6 +95,8 @@ def descend(
     for epoch in range(1, schedule.epochs + 1):
         tracked = track(batches(epoch), f"{label} epoch {epoch}/{schedule.epochs}", per_epoch)
         module.train()
+        for one in frozen:
+            one.eval()
         with kept_memory():
             curve.append({"epoch": epoch, **_epoch(module, tracked, optimiser, drops)})
         if after_epoch is not None:
