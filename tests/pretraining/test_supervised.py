@@ -165,7 +165,10 @@ def test_canary_without_freezing_everything_moves():
 
 @pytest.mark.parametrize(
     ("freeze", "found", "do"),
-    [(("layer11",), "no module of that name", "did you mean 'layer1.1' or 'layer1'"), (("*",), "nothing left to train", "leave")],
+    [
+        (("layer11",), "no module of that name", "did you mean 'layer1.1' or 'layer1'"),
+        (("*",), "nothing left to train", "leave"),
+    ],
 )
 def test_freezing_that_means_nothing_is_refused(freeze, found, do):
     with pytest.raises(SettingError, match=found) as raised:
