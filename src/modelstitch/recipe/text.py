@@ -216,7 +216,7 @@ def _check_starts(recipe: Recipe, source: str, lines: Lines) -> None:
             found = f"{line}: {one.start!r} is loaded, not trained here"
             raise SettingError(f"the recipe {source}", found, "start from a network that this recipe trains")
         chain = [one.start]
-        while (before := begins[chain[-1]]) is not None and before not in chain:
+        while (before := begins.get(chain[-1])) is not None and before not in chain:
             chain.append(before)
         if before is not None:
             found = f"{line}: {' starts from '.join([*chain, before])}"
