@@ -141,7 +141,7 @@ def test_the_outlook_counts_them_all(tmp_path):
         ("start: small-0", "start: smal-0", "line 11: no network 'smal-0'", "did you mean 'small-0'"),
         ("start: small-0", "start: old", "line 11: 'old' is loaded, not trained here", "that this recipe trains"),
         ("start: small-0", "start: late-0", "line 5: middle-0 starts from late-0 starts from middle-0", "let one of"),
-        ("start: small-0", "start: middle-0", "line 5: middle-0 starts from middle-0", "let one of them"),
+        ("start: small-0", "start: middle-0", "line 11: middle-0 starts from middle-0", "let one of them"),
     ],
 )
 def test_a_beginning_that_cannot_be_is_told_with_its_line(old, new, found, do):

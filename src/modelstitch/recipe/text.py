@@ -218,7 +218,8 @@ def _check_starts(recipe: Recipe, source: str, lines: Lines) -> None:
         chain = [one.start]
         while (before := begins.get(chain[-1])) is not None and before not in chain:
             chain.append(before)
-        if before is not None:
+        # Told where the ring itself is, not where something leads into it.
+        if before is not None and name in {one.rpartition("-")[0] for one in chain}:
             found = f"{line}: {' starts from '.join([*chain, before])}"
             raise SettingError(f"the recipe {source}", found, "let one of them start from fresh weights")
 
