@@ -32,12 +32,11 @@ from torch import Tensor
 
 import modelstitch as ms
 from modelstitch.comparison.layout import laid_out
-from modelstitch.controls import untrained
 from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import StitchError
 from modelstitch.measures import MEASURES, Measure, noted
-from modelstitch.networks import load_folder
+from modelstitch.networks import load_folder, untrained
 from modelstitch.progress import track
 from modelstitch.seeding import generator
 from modelstitch.stitching import provenance

@@ -9,10 +9,10 @@ from torch import nn
 
 from modelstitch import controls
 from modelstitch.budget import Budget
-from modelstitch.controls import noise, self_stitch, shuffled, stem_reset, untrained
+from modelstitch.controls import noise, self_stitch, shuffled
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.networks import build, weights_fingerprint
+from modelstitch.networks import build, stem_reset, untrained, weights_fingerprint
 from modelstitch.seeding import generator, seeded
 from modelstitch.stitching import prepare
 

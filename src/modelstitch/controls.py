@@ -9,11 +9,12 @@
   constant, which errs as often as guessing one class does. Where it errs less, something else is seen.
 - ``shuffled``: the stitch is fitted with each example's activations beside those of the top, and the label, of another;
   it is measured on examples as they are. Where it still works, what it knows did not come from the pairing.
+
+The networks with fresh weights come from `modelstitch.networks`.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
@@ -29,7 +30,7 @@ from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.matching import moments_or_failures, paired_moments
 from modelstitch.moments import Moments
 from modelstitch.records import Record
-from modelstitch.seeding import generator, seeded
+from modelstitch.seeding import generator
 from modelstitch.stitches import Identity
 from modelstitch.stitching import Place, Prepared, Setting, Stitching, measure
 from modelstitch.tensors import fingerprint
@@ -61,77 +62,6 @@ def self_stitch(
     return [each.record for each in found]
 
 
-def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:
-    """A copy of a network with fresh weights, in eval mode.
-
-    Modules that know how to reset themselves do so, batch-norm statistics included. Parameters of other modules are
-    drawn from a normal distribution with the mean and spread that they had: the scale stays, the content goes.
-
-    Args:
-        network: any module; untouched.
-        seed: which fresh weights.
-
-    Example:
-        >>> net = nn.Linear(3, 2)
-        >>> bool((untrained(net).weight == net.weight).any())
-        False
-    """
-    return _forgetful(network, [path for path, _ in network.named_modules()], "untrained", seed)
-
-
-def stem_reset(network: nn.Module, *, seed: int = 0) -> nn.Module:
-    """A copy of a network with fresh weights in its first layer and its last, and its own between, in eval mode.
-
-    First and last are meant in the order in which the network registers its layers: of conv, linear and other modules
-    that hold a weight of two axes or more and know how to reset it.
-
-    Args:
-        network: any module; untouched.
-        seed: which fresh weights.
-
-    Raises:
-        SettingError: the network has no such layer.
-
-    Example:
-        >>> net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2))
-        >>> [bool((one.weight == other.weight).all()) for one, other in zip(net, stem_reset(net))]
-        [False, True, False]
-    """
-    layers = [
-        path
-        for path, module in network.named_modules()
-        if _reset_of(module) and any(weight.ndim > 1 for weight in module.parameters(recurse=False))
-    ]
-    if not layers:
-        asked, found = f"a stem reset of {type(network).__name__}", "no layer that knows how to reset its weights"
-        raise SettingError(asked, found, "leave this control out, or give its layers a method `reset_parameters`")
-    return _forgetful(network, [layers[0], layers[-1]], "stem reset", seed)
-
-
-def _reset_of(module: nn.Module) -> Any:
-    """What gives a module fresh weights, if it knows how."""
-    reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-    return reset if callable(reset) else None
-
-
-def _forgetful(network: nn.Module, paths: Sequence[str], what: str, seed: int) -> nn.Module:
-    """A copy whose modules at these paths have fresh weights."""
-    # On the CPU, whose one stream of random numbers is the same beside every device.
-    home = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    fresh = copy.deepcopy(network).cpu()
-    with seeded(what, seed), torch.no_grad():
-        for path in paths:
-            module = fresh.get_submodule(path)
-            if reset := _reset_of(module):
-                reset()
-                continue
-            for name, parameter in module.named_parameters(recurse=False):
-                noise = torch.randn(parameter.shape, generator=generator(what, seed, path, name))
-                spread = parameter.std() if parameter.numel() > 1 else parameter.abs()
-                parameter.copy_(parameter.mean() + spread * noise.to(parameter))
-    return fresh.to(home).eval()
-
-
 def noise(bottom: Prepared, cuts: Sequence[Cut], train: Samples, *, seed: int = 0, budget: Budget) -> Prepared:
     """A network whose bottoms give Gaussian noise with each channel's mean and spread in place of activations.
 
@@ -152,7 +82,14 @@ class _Noise(Capture):
     """A captured network whose bottoms give noise; its tops are its own."""
 
     def __init__(self, of: Prepared, cuts: Sequence[Cut], train: Samples, seed: int, budget: Budget) -> None:
-        self._of, self._wanted, self._train, self._seed, self._budget = of, cuts, train, seed, budget
+        self.view, self._of, self._wanted, self._train, self._seed, self._budget = (
+            of.captured.view,
+            of,
+            cuts,
+            train,
+            seed,
+            budget,
+        )
         self.name, self.cuts = f"noise {seed} for {of.captured.name}", of.captured.cuts
 
     @cached_property

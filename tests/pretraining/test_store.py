@@ -232,3 +232,8 @@ def test_the_default_on_digits_learns_them(tmp_path):
     config = train_network("resnet18", digits(), seed=0, folder=tmp_path, width=8)
     assert config["test_error"] <= 3.0
     assert json.loads((tmp_path / "config.json").read_text()) == config
+
+
+def test_freezing_is_for_labels_alone(tmp_path):
+    with pytest.raises(SettingError, match="supervised alone can"):
+        train(tmp_path, method="simclr", freeze=["fc"])

@@ -141,3 +141,40 @@ def test_error_is_in_percent_and_counts_every_sample():
 
 def test_everything_public_is_there():
     assert all(hasattr(modelstitch.pretraining, name) for name in modelstitch.pretraining.__all__)
+
+
+def frozen_run(freeze):
+    network = build("resnet18", seed=1, width=2, channels=1)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    train_supervised(network, digits().train.first(96), schedule=Schedule(epochs=1), seed=0, freeze=freeze)
+    now = network.state_dict()
+    assert all(weight.requires_grad for weight in network.parameters())
+    return {name for name, tensor in before.items() if torch.equal(tensor, now[name])}, set(before)
+
+
+@pytest.mark.parametrize("freeze", [("conv1", "layer1", "fc"), ("layer[34].*",)])
+def test_what_is_frozen_stays_bit_for_bit_its_statistics_too(freeze):
+    kept, names = frozen_run(freeze)
+    begins = tuple(one.replace(".*", ".") for one in freeze if "[" not in one) or ("layer3.", "layer4.")
+    assert kept == {name for name in names if name.startswith(begins)}
+
+
+def test_canary_without_freezing_everything_moves():
+    assert frozen_run(())[0] == set()
+
+
+@pytest.mark.parametrize(
+    ("freeze", "found", "do"),
+    [
+        (("layer11",), "no module of that name", "did you mean 'layer1.1' or 'layer1'"),
+        (("*",), "nothing left to train", "leave"),
+    ],
+)
+def test_freezing_that_means_nothing_is_refused(freeze, found, do):
+    with pytest.raises(SettingError, match=found) as raised:
+        train_supervised(linear_two(), points(), schedule=Schedule(epochs=1), seed=0, freeze=freeze)
+    assert do in raised.value.do
+
+
+def linear_two() -> nn.Module:
+    return build("mlp", seed=0, widths=(4,), inputs=3, classes=3)

@@ -156,7 +156,7 @@ def test_the_schema_says_what_the_reader_says():
 
 def test_words_are_those_of_the_rooms_that_know_them():
     from modelstitch.data import DATA_SETS
-    from modelstitch.matching import BATCH_NORM_MODES, PRECISIONS, STARTS
+    from modelstitch.matching import BATCH_NORM_MODES, PRECISIONS, STARTS, TOP_STARTS
     from modelstitch.records import CONTROLS
     from modelstitch.stitches import FAMILIES
 
@@ -172,7 +172,8 @@ def test_words_are_those_of_the_rooms_that_know_them():
     assert words("Data", "name") == set(DATA_SETS)
     assert words("PlainFamily", "name") | words("AffineFamily", "name") == set(FAMILIES)
     assert words("Stitchings", "batch_norm") == set(BATCH_NORM_MODES)
-    assert words("TaskMatching", "start") == set(STARTS)
+    assert words("TaskMatching", "start") == words("FineTuneMatching", "start") == set(STARTS)
+    assert words("FineTuneMatching", "top") == set(TOP_STARTS)
     assert words("TaskMatching", "precision") == set(PRECISIONS)
 
 

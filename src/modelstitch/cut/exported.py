@@ -35,7 +35,7 @@ class Exported(Capture):
     """A network captured as a functional graph."""
 
     def __init__(self, view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-        self.name = type(view).__name__
+        self.name, self.view = type(view).__name__, view
         args = tuple(pair_up(t) for t in args)
         kwargs = {key: pair_up(t) for key, t in kwargs.items()}
         program = _export(view, args, kwargs)

@@ -85,11 +85,13 @@ class Capture(ABC):
 
     Attributes:
         name: class name of the network, for messages.
+        view: the network frozen, in eval mode, over the same memory.
         cuts: every legal cut in order, ``input`` first and ``output`` last.
         replayed: why the network is replayed by hooks; empty when it was exported.
     """
 
     name: str
+    view: nn.Module
     cuts: tuple[Cut, ...]
     replayed: str = ""
 

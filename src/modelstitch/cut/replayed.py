@@ -46,7 +46,7 @@ class Replayed(Capture):
 
     def __init__(self, view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], reason: str) -> None:
         self.name, self.replayed = type(view).__name__, reason
-        self._view, self._modules = view, dict(view.named_modules())
+        self.view, self._modules = view, dict(view.named_modules())
         self._args = tuple(pair_up(t) for t in args)
         self._kwargs = {key: pair_up(t) for key, t in kwargs.items()}
         self._events, self._totals = self._record()
@@ -77,7 +77,7 @@ class Replayed(Capture):
 
     def _run(self) -> Any:
         with torch.no_grad(), standard_attention():
-            return self._view(*self._args, **self._kwargs)
+            return self.view(*self._args, **self._kwargs)
 
     def _noise(self, rows: int, like: Tensor) -> Tensor:
         if not like.is_floating_point():
@@ -189,7 +189,7 @@ class Replayed(Capture):
         if not isinstance(run, _Replay):
             return run
         twin = copy.copy(run)
-        twin._modules = {"view": _switching_view(self._view)}
+        twin._modules = {"view": _switching_view(self.view)}
         return twin
 
 
@@ -227,7 +227,7 @@ class _Replay(nn.Module):
 
     def __init__(self, capture: Replayed) -> None:
         super().__init__()
-        self.view, self._names = capture._view, list(capture._kwargs)
+        self.view, self._names = capture.view, list(capture._kwargs)
 
     def _call(self, hooks: dict[str, Callable[..., Any]], args: Sequence[Tensor], kwargs: dict[str, Tensor]) -> Any:
         """Inputs given in order go to the keywords that the network was captured with, if there were any."""

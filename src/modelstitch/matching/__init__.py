@@ -1,7 +1,8 @@
 """Matching: how the stitch is chosen from its family.
 
 ``how`` holds the settings; ``closed_form`` solves for the stitch directly from streamed moments, which ``statistics``
-gathers; ``engine`` follows the task loss of many stitches downhill at once; ``fit`` and ``fit_all`` are the calls.
+gathers; ``engine`` follows the task loss of many stitches downhill at once, and ``thaw`` lets
+tops train along; ``fit`` and ``fit_all`` are the calls.
 """
 
 from modelstitch.matching.closed_form import Solution, assignment, least_squares, procrustes, ridge
@@ -10,8 +11,10 @@ from modelstitch.matching.how import (
     BATCH_NORM_MODES,
     PRECISIONS,
     STARTS,
+    TOP_STARTS,
     BatchNorm,
     Direct,
+    FineTune,
     Matching,
     TaskLoss,
     starts_in_closed_form,
@@ -22,8 +25,10 @@ __all__ = [
     "BATCH_NORM_MODES",
     "PRECISIONS",
     "STARTS",
+    "TOP_STARTS",
     "BatchNorm",
     "Direct",
+    "FineTune",
     "Fit",
     "Matching",
     "Solution",

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from modelstitch.budget import Budget
 from modelstitch.data import Samples, epoch_order, steps_per_epoch
 from modelstitch.errors import ClassMismatch, NumericalFailure
 from modelstitch.matching.activations import Activations, OwnStatistics, autocast
-from modelstitch.matching.how import TaskLoss
+from modelstitch.matching.how import FineTune, TaskLoss
 from modelstitch.parallel import among, ranks
 from modelstitch.progress import track
 from modelstitch.seeding import generator
@@ -34,7 +34,7 @@ class _Best:
 
     loss: float
     epoch: int
-    state: dict[str, Tensor]
+    states: list[dict[str, Tensor]]
 
 
 @dataclass(eq=False)
@@ -54,6 +54,12 @@ class _Run:
         return self.failure is None and not self.stopped
 
     @property
+    def learning(self) -> list[nn.Module]:
+        """The stitch, and the top where it trains along."""
+        top = self.stitched.top
+        return [self.stitched.stitch, *([top] if any(one.requires_grad for one in top.parameters()) else [])]
+
+    @property
     def label(self) -> str:
         return f"{self.stitched.bottom.cut.name} -> {self.stitched.top.cut.name}"
 
@@ -68,10 +74,10 @@ def descend(
     device: str,
     budget: Budget,
 ) -> list[tuple[float, ...] | NumericalFailure]:
-    """Train stitches in place: Adam on the cross-entropy of their stitched networks.
+    """Train stitches, and tops that were thawed, in place: Adam on the cross-entropy of their stitched networks.
 
     Args:
-        stitched: their bottoms are halves of one captured network; bottoms and tops take no gradient.
+        stitched: their bottoms are halves of one captured network and take no gradient, nor do tops that nobody thawed.
         train: the examples.
         how: how far and how fast.
         seed: keys the order of the examples, which is the same for all.
@@ -91,7 +97,7 @@ def descend(
     ranks().copy_from_first(tensor for run in runs for tensor in run.stitched.stitch.state_dict().values())
     epochs = how.over(len(train)).epochs or 1
     fit_on, held_out = _parts(len(train), how, seed)
-    groups = [{"params": list(run.stitched.stitch.parameters())} for run in runs]
+    groups = [{"params": [one for one in run.stitched.parameters() if one.requires_grad]} for run in runs]
     optimiser = torch.optim.Adam(groups, lr=how.learning_rate)
     per_epoch = steps_per_epoch(len(fit_on), how.batch_size)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * per_epoch)
@@ -99,7 +105,7 @@ def descend(
     with _source(runs, train, how, epochs > 1, batch_statistics, device, budget) as source:
         for epoch in range(epochs):
             live = [run for run in runs if run.live]
-            _set_modes(live, batch_statistics)
+            _set_modes(live, batch_statistics, isinstance(how, FineTune))
             order = fit_on[epoch_order(len(fit_on), how.batch_size, generator("stitch order", seed, epoch))]
             batches = source.batches([run.stitched.bottom for run in live], order)
             tracked = track(batches, f"{label}, epoch {epoch + 1}/{epochs}", per_epoch)
@@ -150,11 +156,11 @@ def _source(
     )
 
 
-def _set_modes(runs: Sequence[_Run], batch_statistics: bool) -> None:
+def _set_modes(runs: Sequence[_Run], batch_statistics: bool, tops_train: bool) -> None:
     for run in runs:
         run.stitched.stitch.train()
         run.stitched.bottom.train(batch_statistics)
-        run.stitched.top.train(batch_statistics)
+        run.stitched.top.train(batch_statistics or tops_train)
 
 
 def _step(runs: Sequence[_Run], below: Sequence[Tensor], labels: Tensor, classes: int, how: TaskLoss) -> None:
@@ -217,8 +223,8 @@ def _stop_early(
     ranks().sum([losses])
     for run, held_out_loss in zip(runs, losses.tolist(), strict=True):
         if run.best is None or held_out_loss < run.best.loss:
-            state = copy.deepcopy(run.stitched.stitch.state_dict())
-            run.best = _Best(held_out_loss, len(run.curve), state)
+            states = [copy.deepcopy(part.state_dict()) for part in run.learning]
+            run.best = _Best(held_out_loss, len(run.curve), states)
         run.stopped = len(run.curve) - run.best.epoch >= (how.patience or 0)
 
 
@@ -226,7 +232,8 @@ def _result(run: _Run) -> tuple[float, ...] | NumericalFailure:
     if run.failure is not None:
         return run.failure
     if run.best is not None:
-        run.stitched.stitch.load_state_dict(run.best.state)
+        for part, state in zip(run.learning, run.best.states, strict=True):
+            part.load_state_dict(state)
     return tuple(run.curve)
 
 

@@ -21,9 +21,10 @@ from modelstitch.cut import Bottom, Top
 from modelstitch.data import Samples, as_samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.matching.engine import descend, reestimate
-from modelstitch.matching.how import BATCH_NORM_MODES, BatchNorm, Matching, TaskLoss, starts_in_closed_form
+from modelstitch.matching.how import BATCH_NORM_MODES, BatchNorm, FineTune, Matching, TaskLoss, starts_in_closed_form
 from modelstitch.matching.start import put_at_start
 from modelstitch.matching.statistics import moments_or_failures
+from modelstitch.matching.thaw import thawed
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.parallel import ranks
@@ -176,6 +177,9 @@ class _Job:
         if isinstance(self.by, TaskLoss) and not self.family.trainable and self.family.closed_form != "none":
             found, do = "a family that cannot be followed downhill", "fit it by Direct(), or use Orthogonal or Affine"
             raise SettingError(f"{self.family} fitted by task loss", found, do)
+        if ranks().several and isinstance(self.by, FineTune):
+            found = "a top that trains along, whose batch norms would see a part of each batch"
+            raise SettingError(f"a fit over {ranks().count} processes", found, "fine-tune with one process")
         if ranks().several and self.budget.folder is not None:
             found = "activations kept in a folder, which one process fills"
             raise SettingError(f"a fit over {ranks().count} processes", found, "leave the folder out")
@@ -216,14 +220,18 @@ class _Job:
         except NumericalFailure as failure:
             return failure
         stitch.to(self.device)
-        if self.batch_norm == "batch":
-            bottom, top = bottom.with_batch_statistics(), top.with_batch_statistics()
+        own_statistics = self.batch_norm == "batch"
+        bottom = bottom.with_batch_statistics() if own_statistics else bottom
+        if isinstance(self.by, FineTune):
+            top = thawed(top, self.by.top, self.seed)
+        elif own_statistics:
+            top = top.with_batch_statistics()
         return _Begin(Stitched(bottom, stitch, top), residual)
 
     def _follow(self, stitched: Sequence[Stitched]) -> Iterator[tuple[float, ...] | NumericalFailure]:
         """Go downhill from where the stitches begin, where the matching asks for it and the family can."""
         own_statistics = self.batch_norm == "batch"
-        if stitched and isinstance(self.by, TaskLoss) and self.family.trainable:
+        if stitched and isinstance(self.by, TaskLoss) and (self.family.trainable or isinstance(self.by, FineTune)):
             return iter(
                 descend(
                     stitched,

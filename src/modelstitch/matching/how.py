@@ -14,6 +14,8 @@ Start = Literal["least_squares", "identity", "random"]
 Precision = Literal["float32", "bfloat16"]
 BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNorm)
 STARTS: tuple[str, ...] = get_args(Start)
+TopStart = Literal["fresh", "trained"]
+TOP_STARTS: tuple[str, ...] = get_args(TopStart)
 _STEPS = 500
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
@@ -86,7 +88,36 @@ class TaskLoss:
         told = {field.name: getattr(self, field.name) for field in fields(self)}
         off = {"patience": None, "precision": "float32"}
         settings = (f"{name}={value!r}" for name, value in told.items() if name not in off or value != off[name])
-        return f"TaskLoss({', '.join(settings)})"
+        return f"{type(self).__name__}({', '.join(settings)})"
+
+
+@dataclass(frozen=True)
+class FineTune(TaskLoss):
+    """No matching proper: the stitch and a copy of the top are trained together on the labels, above a frozen bottom.
+
+    The copy trains in full: all its weights, and its batch norms by the batch. The user's network stays as it is, and
+    the penalty is still held against it. Beware: the copy can make up for what the bottom lacks, so a small penalty
+    says less than a stitch's; Bansal, Nakkiran and Barak (2021, figure 8) show by how much. Each copy takes the memory
+    of a top, and neither it nor its stitch is kept in a store.
+
+    Args:
+        epochs: as of `TaskLoss`, as are the following; examples come as stored, without augmentation.
+        learning_rate: of Adam.
+        batch_size: examples a step.
+        start: of the stitch; with an `Identity` family there is none.
+        patience: an early stop.
+        precision: while training.
+        top: ``fresh`` weights for the copy, or those of the ``trained`` top.
+    """
+
+    start: Start = "identity"
+    top: TopStart = "fresh"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.top not in TOP_STARTS:
+            do = f"choose one of {', '.join(TOP_STARTS)}"
+            raise SettingError(f"fine-tuning with top={self.top!r}", "no such beginning", do)
 
 
 Matching = Direct | TaskLoss

@@ -2,6 +2,7 @@
 
 from modelstitch.networks.architectures import ARCHITECTURES, build
 from modelstitch.networks.folder import Config, load_folder, save_network, weights_fingerprint
+from modelstitch.networks.fresh import stem_reset, untrained
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
 from modelstitch.networks.references import LoadedNetwork, load_network
@@ -20,6 +21,8 @@ __all__ = [
     "resnet18",
     "resnet164",
     "save_network",
+    "stem_reset",
+    "untrained",
     "vit",
     "weights_fingerprint",
 ]

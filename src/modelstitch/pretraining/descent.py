@@ -7,7 +7,7 @@ all steps, however many there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +63,7 @@ def descend(
     schedule: Schedule,
     device: str | torch.device | None,
     after_epoch: Callable[[Curve], None] | None,
+    frozen: Sequence[nn.Module] = (),
 ) -> Curve:
     """Lower the cross-entropy of a module's answers, in place on ``device``; it ends in eval mode on its own device.
 
@@ -77,6 +78,7 @@ def descend(
         schedule: how long and how fast.
         device: where to compute; by default this process's own where there are several, else the CPU.
         after_epoch: called with the curve so far; it may change the module's mode and nothing else.
+        frozen: modules within, which stay in eval mode.
 
     Raises:
         NumericalFailure: the loss is not finite.
@@ -99,6 +101,8 @@ def descend(
     for epoch in range(1, schedule.epochs + 1):
         tracked = track(batches(epoch), f"{label} epoch {epoch}/{schedule.epochs}", per_epoch)
         module.train()
+        for one in frozen:
+            one.eval()
         with kept_memory(), whole_batches(module):
             curve.append({"epoch": epoch, **_epoch(module, tracked, optimiser, drops)})
         if after_epoch is not None:

@@ -17,7 +17,7 @@ from torch import nn
 
 from modelstitch.data import Samples, Split
 from modelstitch.errors import SettingError, did_you_mean
-from modelstitch.networks import Config, build, load_folder, save_network
+from modelstitch.networks import Config, build, load_folder, save_network, weights_fingerprint
 from modelstitch.networks.folder import CONFIG
 from modelstitch.parallel import by_first, place_for
 from modelstitch.pretraining.descent import Curve, Schedule
@@ -58,6 +58,8 @@ def train_network(
     method: Method = "supervised",
     schedule: Schedule | None = None,
     checkpoints: Sequence[int] = (),
+    start: nn.Module | None = None,
+    freeze: Sequence[str] = (),
     device: str | torch.device | None = None,
     **options: Any,
 ) -> Config:
@@ -73,6 +75,8 @@ def train_network(
         schedule: how long and how fast; by default the data set's own for that method.
         checkpoints: epochs after which the network is kept as well, each time in the network folder that
             `checkpoint_folder` names, with the curve so far and the test error then. They change nothing else.
+        start: a network of the same architecture whose weights to begin with; untouched, and told by their fingerprint.
+        freeze: as of `train_supervised`.
         device: where to compute; it is no part of what is asked. By default this process's own where there are
             several, else the CPU.
         options: the architecture's own; input size and classes are taken from the data unless told here.
@@ -82,8 +86,8 @@ def train_network(
         names its method and has two curves, the other being the last layer's, ``head_curve``.
 
     Raises:
-        SettingError: the folder holds another network or lacks a checkpoint, there is no such epoch or method, or the
-            data has no default schedule.
+        SettingError: the folder holds another network or lacks a checkpoint, there is no such epoch or method, the
+            data has no default schedule, the start is another architecture, or a pattern freezes nothing.
         BadFile: the folder holds a damaged network.
         NotWritable: the folder refuses.
     """
@@ -92,10 +96,11 @@ def train_network(
     _check_epochs(checkpoints, schedule)
     options = {**data_options(architecture, split.train), **options}
     asked = _asked(architecture, options, split, seed, method, schedule)
+    asked["training"] |= _begun(start, freeze, method)
     if there := _stored(folder, asked, checkpoints):
         return there
     place = place_for(device)
-    network = build(architecture, seed=seed, **options)
+    network = _built(architecture, seed, options, start)
 
     def keep(folder: str | Path, **told: Any) -> Config:
         if method == "simclr":
@@ -108,6 +113,7 @@ def train_network(
             keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
 
     settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
+    settings |= {"freeze": freeze} if freeze else {}
     train = train_simclr if method == "simclr" else train_supervised
     return keep(folder, curve=train(network, split.train, **settings))
 
@@ -127,6 +133,28 @@ def checkpoint_folder(folder: str | Path, epoch: int) -> Path:
         'nets/a/epochs/007'
     """
     return Path(folder) / "epochs" / f"{epoch:03d}"
+
+
+def _begun(start: nn.Module | None, freeze: Sequence[str], method: str) -> Config:
+    """What a configuration says of a network that did not begin afresh, or not all of which trains."""
+    if freeze and method != "supervised":
+        raise SettingError(f"freeze {', '.join(freeze)} by {method}", "supervised alone can", "leave one of them out")
+    told = {} if start is None else {"start": weights_fingerprint(start)}
+    return told | ({"freeze": list(freeze)} if freeze else {})
+
+
+def _built(architecture: str, seed: int, options: dict[str, Any], start: nn.Module | None) -> nn.Module:
+    """The network before training, with fresh weights or those of another."""
+    network = build(architecture, seed=seed, **options)
+    if start is None:
+        return network
+    asked = f"train a {architecture} that starts from another network"
+    try:
+        network.load_state_dict(start.state_dict())
+    except RuntimeError as error:
+        found = " ".join(str(error).splitlines()[:2]).replace("\t", "")
+        raise SettingError(asked, found, "start from a network of the same architecture and options") from error
+    return network
 
 
 def _check_epochs(checkpoints: Sequence[int], schedule: Schedule) -> None:

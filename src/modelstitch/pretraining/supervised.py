@@ -5,13 +5,15 @@ Order and augmentation are keyed by seed and epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
 from modelstitch.data import Samples, epoch_order
 from modelstitch.data.samples import check_samples
+from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.pretraining.descent import Curve, Schedule, descend
 from modelstitch.seeding import generator
 
@@ -24,6 +26,7 @@ def train_supervised(
     seed: int,
     device: str | torch.device | None = None,
     after_epoch: Callable[[Curve], None] | None = None,
+    freeze: Sequence[str] = (),
 ) -> Curve:
     """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
 
@@ -35,6 +38,8 @@ def train_supervised(
         device: where to compute; by default this process's own where there are several, else the CPU.
         after_epoch: called with the curve so far, to look at the network as it is then; it may change its mode and
             nothing else.
+        freeze: names of modules, as shell patterns, that stay bit for bit as they are: no gradient, and batch norms
+            by their running statistics.
 
     Returns:
         One row per epoch, measured on the augmented examples while they are learnt.
@@ -42,22 +47,46 @@ def train_supervised(
     Raises:
         DataError: the samples cannot be learnt from.
         NumericalFailure: the loss is not finite.
+        SettingError: a pattern that matches no module, or nothing is left to train.
     """
     check_samples(samples)
+    frozen = frozen_modules(network, freeze)
+    held = [weight for one in frozen for weight in one.parameters() if weight.requires_grad]
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = epoch_order(len(samples), schedule.batch_size, generator("order", seed, epoch))
         return samples.batches(schedule.batch_size, order, generator("augmentation", seed, epoch))
 
-    return descend(
-        network,
-        batches,
-        examples=len(samples),
-        label=samples.name,
-        schedule=schedule,
-        device=device,
-        after_epoch=after_epoch,
-    )
+    for weight in held:
+        weight.requires_grad_(False)
+    try:
+        return descend(
+            network,
+            batches,
+            examples=len(samples),
+            label=samples.name,
+            schedule=schedule,
+            device=device,
+            after_epoch=after_epoch,
+            frozen=frozen,
+        )
+    finally:
+        for weight in held:
+            weight.requires_grad_(True)
+
+
+def frozen_modules(network: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
+    """The modules that patterns name, with all within them; errors as of `train_supervised`."""
+    paths = dict(network.named_modules())
+    for pattern in freeze:
+        if not any(path and fnmatchcase(path, pattern) for path in paths):
+            do = did_you_mean(pattern, paths, "name modules such as 'layer1.0', or 'layer1.*' for all within")
+            raise SettingError(f"freeze {pattern!r}", f"no module of that name in {type(network).__name__}", do)
+    found = [one for path, one in paths.items() if path and any(fnmatchcase(path, pattern) for pattern in freeze)]
+    held = {id(weight) for one in found for weight in one.parameters()}
+    if all(id(weight) in held for weight in network.parameters()):
+        raise SettingError(f"freeze {', '.join(freeze)}", "nothing left to train", "leave something out")
+    return found
 
 
 @torch.no_grad()

@@ -1,24 +1,13 @@
 """A recipe: what an experiment asks, as one YAML file that fits a screen.
 
-``model`` says what may stand in it, ``text`` reads it and says at which line something is wrong, ``advice`` finds the
-words that were meant, ``sizes`` lays a size over it, ``paper`` finds those of the paper's figures. Imports no torch: a
-recipe is checked before anything is loaded.
+``model`` says what may stand in it, ``choices`` which families and matchings, ``text`` reads it and says at which line
+something is wrong, ``advice`` finds the words that were meant, ``sizes`` lays a size over it, ``published`` holds the
+curves that it may name, ``paper`` finds the recipes of the paper's figures. Imports no torch: a recipe is checked
+before anything is loaded.
 """
 
-from modelstitch.recipe.model import (
-    AffineFamily,
-    Claim,
-    Curve,
-    Data,
-    DirectMatching,
-    LabelMap,
-    LoadedNetwork,
-    PlainFamily,
-    Recipe,
-    Stitchings,
-    TaskMatching,
-    TrainedNetwork,
-)
+from modelstitch.recipe.choices import AffineFamily, DirectMatching, FineTuneMatching, PlainFamily, TaskMatching
+from modelstitch.recipe.model import Claim, Curve, Data, LabelMap, LoadedNetwork, Recipe, Stitchings, TrainedNetwork
 from modelstitch.recipe.paper import paper_recipe, paper_recipes, time_of
 from modelstitch.recipe.text import parse_recipe, read_recipe, recipe_schema
 
@@ -28,6 +17,7 @@ __all__ = [
     "Curve",
     "Data",
     "DirectMatching",
+    "FineTuneMatching",
     "LabelMap",
     "LoadedNetwork",
     "PlainFamily",

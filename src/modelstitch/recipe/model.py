@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
 
+from modelstitch.recipe.choices import AffineFamily, FamilyChoice, MatchingChoice, Rate, TaskMatching
+
 # Names become names of networks in records, in `A@cut -> B@cut` and in pages: letters, digits and three marks.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Control = Literal["self", "untrained", "stem_reset", "noise", "shuffled"]
 DataName = Literal["digits", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
 
@@ -79,6 +80,8 @@ class TrainedNetwork(_Part):
         weight_decay: on every parameter.
         checkpoint: use the network as it was after so many epochs of the whole schedule.
         seeds: of initial weights, order and augmentation.
+        start: begin with the weights of this network of the recipe, such as ``small-0``, instead of fresh ones.
+        freeze: names of modules, as shell patterns, that stay as they are at the start, batch norms included.
     """
 
     architecture: Name
@@ -93,6 +96,8 @@ class TrainedNetwork(_Part):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     checkpoint: PositiveInt | None = None
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    start: Name | None = None
+    freeze: list[Pattern] = []
 
 
 class LoadedNetwork(_Part):
@@ -113,68 +118,6 @@ def _kind_of_network(value: Any) -> str:
 Network = Annotated[
     Annotated[TrainedNetwork, Tag("train")] | Annotated[LoadedNetwork, Tag("load")], Discriminator(_kind_of_network)
 ]
-
-
-class PlainFamily(_Part):
-    """A family without settings.
-
-    Attributes:
-        name: of the family.
-    """
-
-    name: Literal["identity", "permutation", "orthogonal"]
-
-
-class AffineFamily(_Part):
-    """An affine map of channels.
-
-    Attributes:
-        name: ``affine``, or ``bn_affine_bn`` between batch norms as in Bansal, Nakkiran and Barak (2021).
-        kernel: side of the convolution, odd.
-    """
-
-    name: Literal["affine", "bn_affine_bn"]
-    kernel: PositiveInt = 1
-
-
-FamilyChoice = Annotated[PlainFamily | AffineFamily, Field(discriminator="name")]
-
-
-class DirectMatching(_Part):
-    """Match the top's own activations in closed form.
-
-    Attributes:
-        name: ``direct``.
-        ridge: strength of the penalty on an affine map.
-    """
-
-    name: Literal["direct"]
-    ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-
-
-class TaskMatching(_Part):
-    """Minimise the loss of the stitched network; what is left out has the default of `TaskLoss`.
-
-    Attributes:
-        name: ``task``.
-        epochs: passes over the data; as many as make 500 steps unless told otherwise.
-        learning_rate: at the beginning.
-        batch_size: examples a step.
-        start: where to begin.
-        patience: an early stop on a held-out tenth of the train set.
-        precision: while fitting.
-    """
-
-    name: Literal["task"]
-    epochs: PositiveInt | None = None
-    learning_rate: Rate = 3e-3
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    start: Literal["least_squares", "identity", "random"] = "least_squares"
-    patience: PositiveInt | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
-MatchingChoice = Annotated[DirectMatching | TaskMatching, Field(discriminator="name")]
 
 
 class Stitchings(_Part):

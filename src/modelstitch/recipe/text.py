@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from modelstitch.errors import BadFile, SettingError, did_you_mean
 from modelstitch.recipe.advice import Place, known_at
-from modelstitch.recipe.model import LoadedNetwork, Recipe
+from modelstitch.recipe.model import LoadedNetwork, Recipe, TrainedNetwork
 from modelstitch.recipe.published import Reference, curve_of
 from modelstitch.recipe.sizes import PlainLoader, at_size, laid_over
 
@@ -196,6 +196,7 @@ def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
             line = _line(lines, place)
             do = did_you_mean(name, known, f"name one of {', '.join(known)}")
             raise SettingError(f"the recipe {source}", f"line {line}: no network {name!r}", do)
+    _check_starts(recipe, source, lines)
     declared = [f"{name}-{seed}" for name, one in recipe.networks.items() for seed in getattr(one, "seeds", ())]
     declared += [name for name, one in recipe.networks.items() if isinstance(one, LoadedNetwork)]
     twice = next((name for name in declared if declared.count(name) > 1), None)
@@ -210,7 +211,29 @@ def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
             raise SettingError(f"the recipe {source}", f"line {line}: {error.found}", error.do) from None
 
 
+def _check_starts(recipe: Recipe, source: str, lines: Lines) -> None:
+    """A network can begin with another that is trained here, and with none that waits for it."""
+    begins = {name: one.start for name, (one, _) in recipe.network_names().items() if isinstance(one, TrainedNetwork)}
+    for name, one in recipe.networks.items():
+        if not isinstance(one, TrainedNetwork) or one.start is None:
+            continue
+        line = f"line {_line(lines, ('networks', name, 'start'))}"
+        if one.start not in begins:
+            found = f"{line}: {one.start!r} is loaded, not trained here"
+            raise SettingError(f"the recipe {source}", found, "start from a network that this recipe trains")
+        chain = [one.start]
+        while (before := begins.get(chain[-1])) is not None and before not in chain:
+            chain.append(before)
+        # Told where the ring itself is, not where something leads into it.
+        if before is not None and name in {one.rpartition("-")[0] for one in chain}:
+            found = f"{line}: {' starts from '.join([*chain, before])}"
+            raise SettingError(f"the recipe {source}", found, "let one of them start from fresh weights")
+
+
 def _named(recipe: Recipe) -> Iterator[tuple[Place, str]]:
+    for network, one in recipe.networks.items():
+        if isinstance(one, TrainedNetwork) and one.start is not None:
+            yield ("networks", network, "start"), one.start
     for entry, each in enumerate(recipe.stitchings):
         for number, pair in enumerate(each.pairs):
             for side, name in enumerate(pair):

@@ -61,14 +61,15 @@ def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, n
     Raises:
         NetworkNotFound: one of the two is not given.
         BadFile: a network has other weights than the record speaks of, or the bytes are no stitch of it.
-        SettingError: the record failed, so there is no stitch, or its bottom was noise.
+        SettingError: the record failed, so there is no stitch, its bottom was noise, or its top was fine-tuned.
     """
     asked = f"rebuild {record.stitching}"
     if record.status != "ok":
         raise SettingError(asked, "a failed record, which has no stitch", "take a record whose status is 'ok'")
-    if record.control == "noise":
-        do = "rebuild a record of another kind"
-        raise SettingError(asked, "a control whose bottom was noise, no network", do)
+    lost = "a control whose bottom was noise, no network" if record.control == "noise" else ""
+    lost = "a fine-tuned top, which no store keeps" if record.matching.startswith("FineTune(") else lost
+    if lost:
+        raise SettingError(asked, lost, "rebuild a record of another kind")
     captured = {}
     for name, weights in ((record.bottom_network, record.bottom_weights), (record.top_network, record.top_weights)):
         if name not in networks:

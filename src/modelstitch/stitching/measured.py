@@ -12,7 +12,16 @@ from modelstitch.budget import Budget
 from modelstitch.cut import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure
-from modelstitch.matching import BatchNorm, Fit, Matching, TaskLoss, fit_all, moments_or_failures, starts_in_closed_form
+from modelstitch.matching import (
+    BatchNorm,
+    FineTune,
+    Fit,
+    Matching,
+    TaskLoss,
+    fit_all,
+    moments_or_failures,
+    starts_in_closed_form,
+)
 from modelstitch.measures import MEASURES, noted
 from modelstitch.moments import Moments
 from modelstitch.penalty import Outcome, agreement, evaluate_all, penalty_of
@@ -127,12 +136,13 @@ def measure(
         columns |= {"key": key_of(columns), "bottom_depth": pair[0].depth, "top_depth": pair[1].depth}
         columns |= {"n_fit": len(train), "n_test": len(test), "seconds": share}
         record = Record(**columns, **result, **provenance(top.device))
-        measured.append(Measured(record, _learnt(fit, record)))
+        measured.append(Measured(record, _learnt(fit, record, setting)))
     return measured
 
 
-def _learnt(fit: Fit | NumericalFailure, record: Record) -> bytes | None:
-    if isinstance(fit, NumericalFailure) or record.status == "failed":
+def _learnt(fit: Fit | NumericalFailure, record: Record, setting: Setting) -> bytes | None:
+    # A fine-tuned top is as large as a network, and its stitch is nothing without it.
+    if isinstance(fit, NumericalFailure) or record.status == "failed" or isinstance(setting.by, FineTune):
         return None
     return stitch_bytes(fit.stitched, record.batch_norm)
 
@@ -169,7 +179,7 @@ def asked(
 
 def _matching(setting: Setting, examples: int) -> str:
     """How the stitch is chosen, with the number of epochs told, so that the default and the same by hand are one."""
-    if setting.family.closed_form == "none":
+    if setting.family.closed_form == "none" and not isinstance(setting.by, FineTune):
         return "none"
     return str(setting.by.over(examples) if isinstance(setting.by, TaskLoss) else setting.by)
 

@@ -22,7 +22,7 @@ from modelstitch.records import Records, Store
 from modelstitch.sweep.engines import Engine, Here
 from modelstitch.sweep.library import Library
 from modelstitch.sweep.material import Material
-from modelstitch.sweep.plan import CompareJob, Job, Plan, plan_of
+from modelstitch.sweep.plan import CompareJob, Job, Plan, Training, plan_of
 from modelstitch.sweep.shop import Failure, Found, Shop
 
 Compared = tuple[str, str, str, str]
@@ -59,12 +59,14 @@ def run_recipe(
     shop = shop_of(text, networks=networks, device=device, budget=budget)
     plan, engine = shop.plan, engine or Here()
     store.add_recipe(plan.recipe.name, text)
-    _do(engine, trainings(plan), shop, store, "networks")
+    for wave in _waves(trainings(plan)):
+        there = {name for name in plan.names if shop.has(name)}
+        _do(engine, [job for job in wave if _can_begin(job, there, store)], shop, store, "networks")
     usable = {name for name in plan.names if _usable(name, shop, store)}
     jobs: list[Job] = [*plan.pairs, *plan.comparisons]
     ready = [job for job in jobs if _can_begin(job, usable, store)]
-    there = _compared(store)
-    _do(engine, [job for job in ready if not _is_compared(job, shop, there)], shop, store, "pairs of networks")
+    compared = _compared(store)
+    _do(engine, [job for job in ready if not _is_compared(job, shop, compared)], shop, store, "pairs of networks")
     return store.records()
 
 
@@ -83,7 +85,13 @@ def shop_of(
     return Shop(plan, material, Library(Path(networks)))
 
 
-def trainings(plan: Plan) -> list[Job]:
+def _waves(jobs: Sequence[Training]) -> list[list[Job]]:
+    """The trainings in the order in which they wait for each other; those of one wave do not."""
+    waves = sorted({job.wave for job in jobs})
+    return [[job for job in jobs if job.wave == wave] for wave in waves]
+
+
+def trainings(plan: Plan) -> list[Training]:
     """One training for all networks that differ in their checkpoint alone."""
     alike = {
         (str(one.asked.model_copy(update={"checkpoint": None, "seeds": [0]})), one.seed): one for one in plan.trainings

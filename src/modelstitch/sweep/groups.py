@@ -17,6 +17,7 @@ from modelstitch.errors import NumericalFailure
 from modelstitch.matching import moments_or_failures
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
+from modelstitch.networks import stem_reset, untrained
 from modelstitch.pairs import Pair, matching_cuts
 from modelstitch.parallel import ranks
 from modelstitch.progress import track
@@ -123,10 +124,10 @@ class Shared:
         return [make(bottom, top) for name, make in ways.items() if name in names]
 
     def _untrained(self, bottom: Prepared, top: Prepared) -> Group:
-        return self._fresh(controls.untrained(bottom.network, seed=self.setting.seed), bottom, top, "untrained")
+        return self._fresh(untrained(bottom.network, seed=self.setting.seed), bottom, top, "untrained")
 
     def _stem_reset(self, _: Prepared, top: Prepared) -> Group:
-        return self._fresh(controls.stem_reset(top.network, seed=self.setting.seed), top, top, "stem_reset")
+        return self._fresh(stem_reset(top.network, seed=self.setting.seed), top, top, "stem_reset")
 
     def _fresh(self, network: nn.Module, of: Prepared, top: Prepared, control: str) -> Group:
         ready = prepare(network, of.name, self.test, device=of.device)

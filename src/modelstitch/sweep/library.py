@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from modelstitch.data import Samples, Split
+from modelstitch.data import Samples
 from modelstitch.networks import LoadedNetwork, build, load_network
 from modelstitch.parallel import ranks
 from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
@@ -32,10 +32,7 @@ class Library:
 
     def folder(self, training: Training, material: Material) -> Path:
         """Where the network of a training lies, or will lie: the same for whoever asks the same."""
-        return self._folder(training, material.learnt_by(training.asked))
-
-    def _folder(self, training: Training, split: Split) -> Path:
-        asked = training.asked
+        asked, split = training.asked, material.learnt_by(training.asked)
         told = {
             "architecture": asked.architecture,
             "options": json.dumps(asked.options, sort_keys=True),
@@ -45,14 +42,25 @@ class Library:
             "seed": training.seed,
             "checkpoints": training.checkpoints,
         }
+        # What goes without saying leaves no trace, so that it makes no stored network another.
+        if training.start:
+            before = self.folder(training.start, material)
+            told["start"] = [before.name, training.start.asked.checkpoint]
+        if asked.freeze:
+            told["freeze"] = asked.freeze
         return self.root / f"{split.train.name}-{asked.architecture}-{key_of({'network': json.dumps(told)})}"
 
     def has(self, training: Training, material: Material) -> bool:
         """Whether the network is there."""
         return ranks().from_first((self.folder(training, material) / "config.json").exists)
 
-    def train(self, training: Training, material: Material) -> Path:
+    def train(self, training: Training, material: Material, start: nn.Module | None = None) -> Path:
         """Train the network, or find it trained.
+
+        Args:
+            training: what to train.
+            material: the data.
+            start: the network whose weights it begins with, where the training names one.
 
         Returns:
             Its folder; of a checkpoint, the folder of that.
@@ -61,7 +69,7 @@ class Library:
             StitchError: it cannot be trained, or what lies in its folder is damaged.
         """
         asked, split = training.asked, material.learnt_by(training.asked)
-        folder = self._folder(training, split)
+        folder = self.folder(training, material)
         train_network(
             asked.architecture,
             split,
@@ -70,6 +78,8 @@ class Library:
             method=asked.method,
             schedule=schedule_for(asked, split.train),
             checkpoints=training.checkpoints,
+            start=start,
+            freeze=asked.freeze,
             device=material.device,
             **options_for(asked, material),
         )

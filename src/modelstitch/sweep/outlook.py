@@ -86,7 +86,7 @@ def foresee(
         budget: as of `run_recipe`.
     """
     shop = shop_of(text, networks=networks, device=device, budget=budget)
-    jobs = [job for job in trainings(shop.plan) if isinstance(job, Training)]
+    jobs = trainings(shop.plan)
     missing = [job for job in jobs if not shop.library.has(job, shop.material)]
     paces = {name: _pace(shop, name) for name in shop.plan.names}
     training = {job.network: _training_seconds(job, shop, paces[job.network]) for job in missing}

@@ -17,20 +17,27 @@ class Training:
         asked: its description.
         seed: of initial weights, order and augmentation.
         checkpoints: epochs after which any network of the recipe that is trained alike is used.
+        start: the training of the network whose weights it begins with.
     """
 
     network: str
     asked: TrainedNetwork
     seed: int
     checkpoints: tuple[int, ...] = ()
+    start: Training | None = None
 
     def __str__(self) -> str:
         return f"train {self.network}"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """No network has to be there first."""
-        return ()
+        """The network whose weights it begins with has to be there first."""
+        return (self.start.network,) if self.start else ()
+
+    @property
+    def wave(self) -> int:
+        """How many networks have to be trained before it, one after the other."""
+        return self.start.wave + 1 if self.start else 0
 
 
 @dataclass(frozen=True)
@@ -120,20 +127,36 @@ def plan_of(recipe: Recipe) -> Plan:
         for entry, each in enumerate(recipe.stitchings, 1)
         for bottom, top in each.pairs
     )
-    used = dict.fromkeys(name for job in pairs for name in job.needs)
-    described = {name: recipe.network_names()[name] for name in used}
+    described = _described(recipe, [name for job in pairs for name in job.needs])
     trained = {name: (one, seed) for name, (one, seed) in described.items() if isinstance(one, TrainedNetwork)}
     compared = dict.fromkeys(tuple(sorted(job.needs)) for job in pairs) if recipe.measures else {}
     return Plan(
         recipe,
         {name: one.load for name, (one, _) in described.items() if isinstance(one, LoadedNetwork)},
-        tuple(
-            Training(name, one, seed, _checkpoints(one, list(trained.values())))
-            for name, (one, seed) in trained.items()
-        ),
+        tuple(_training(name, trained) for name in trained),
         pairs,
         tuple(CompareJob(a, b, tuple(recipe.measures)) for a, b in compared),
     )
+
+
+Described = dict[str, tuple[TrainedNetwork | LoadedNetwork, int]]
+
+
+def _described(recipe: Recipe, names: Sequence[str]) -> Described:
+    """These networks, and before each the one that it starts from."""
+    known, found = recipe.network_names(), Described()
+    for name in names:
+        chain = [name]
+        while start := getattr(known[chain[-1]][0], "start", None):
+            chain.append(start)
+        found |= {one: known[one] for one in reversed(chain) if one not in found}
+    return found
+
+
+def _training(name: str, trained: dict[str, tuple[TrainedNetwork, int]]) -> Training:
+    asked, seed = trained[name]
+    start = _training(asked.start, trained) if asked.start else None
+    return Training(name, asked, seed, _checkpoints(asked, list(trained.values())), start)
 
 
 def _checkpoints(asked: TrainedNetwork, trained: Sequence[tuple[TrainedNetwork, int]]) -> tuple[int, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelstitch.matching import Direct, Matching, TaskLoss
-from modelstitch.recipe import AffineFamily, DirectMatching, PlainFamily, Stitchings, TaskMatching
+from modelstitch.matching import Direct, FineTune, Matching, TaskLoss
+from modelstitch.recipe import AffineFamily, DirectMatching, FineTuneMatching, PlainFamily, Stitchings, TaskMatching
 from modelstitch.stitches import FAMILIES, Family
 from modelstitch.stitching import Setting
 
@@ -15,10 +15,10 @@ def family_of(choice: PlainFamily | AffineFamily) -> Family:
     return FAMILIES[choice.name](**choice.model_dump(exclude={"name"}))
 
 
-def matching_of(choice: DirectMatching | TaskMatching) -> Matching:
+def matching_of(choice: DirectMatching | TaskMatching | FineTuneMatching) -> Matching:
     """The matching that a recipe names."""
-    kind = Direct if isinstance(choice, DirectMatching) else TaskLoss
-    return kind(**choice.model_dump(exclude={"name"}))
+    kinds: dict[str, type[Direct | TaskLoss]] = {"direct": Direct, "task": TaskLoss, "fine_tune": FineTune}
+    return kinds[choice.name](**choice.model_dump(exclude={"name"}))
 
 
 def settings_of(asked: Stitchings) -> Iterator[tuple[Setting, list[Setting]]]:

@@ -99,7 +99,7 @@ class Shop:
 
     def _do(self, job: Job, keeper: Keeper) -> Found:
         if isinstance(job, Training):
-            return self.library.train(job, self.material)
+            return self.library.train(job, self.material, *(self.network(name).network for name in job.needs))
         first, second = (self.network(name).network for name in job.needs)
         if isinstance(job, PairJob):
             own = [self.own(name) for name in (job.top, job.bottom)]
