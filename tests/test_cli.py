@@ -16,7 +16,9 @@ import pytest
 import torch
 
 import modelstitch as ms
+from images import write_tree
 from modelstitch.cli import EXAMPLES, main
+from modelstitch.data import DATA_SETS
 from modelstitch.errors import NumericalFailure
 from modelstitch.networks import load_folder, save_network
 from modelstitch.stitches import FAMILIES, Stitch
@@ -121,6 +123,12 @@ def test_no_option_is_without_help(run):
 def test_the_help_names_every_family(run):
     shown = run("stitch", "--help").out
     assert [name for name in FAMILIES if name not in shown] == []
+
+
+def test_the_help_names_every_data_set(run):
+    for verb in ("train", "stitch", "compare", "cuts"):
+        shown = run(verb, "--help").out
+        assert [name for name in DATA_SETS if name not in shown] == []
 
 
 def test_the_version(run):
@@ -409,6 +417,18 @@ def test_the_doctor_fetches_nothing(run, tmp_path, monkeypatch):
     ended = run("doctor")
     assert ended.code == 0
     assert re.search(r"data fashion_mnist +absent", ended.out)
+
+
+def test_a_folder_of_images_is_read_as_large_as_the_networks_saw_it(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place, net = ("--data-folder", write_tree(tmp_path / "tree")), tmp_path / "n"
+    asked = ("train", "mlp", "--data", "image_folder", "--width", 3, "--epochs", 1, "--out", net)
+    assert json.loads(run(*asked, *place, "--image-size", 8, "--json").out)["data"]["shape"] == [3, 8, 8]
+    record = json.loads(run("stitch", f"{net}@layer1 -> {net}@layer1", *place, "--by", "direct", "--json").out)
+    assert record["data"] == "image_folder-12+6"
+    assert run("cuts", net, "--data", "image_folder", *place).code == 0
+    assert run("compare", net, net, *place).code == 0
+    check_refusal(run("compare", net, net, *place, "--image-size", 10), "shape", ".")
 
 
 # Wrong requests: three lines, exit code 2, no traceback

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from modelstitch.cut import capture
-from modelstitch.data import find, load
+from modelstitch.data import DATA_SETS, find, load
 from modelstitch.data.files import cache_folder
 from modelstitch.errors import StitchError
 from modelstitch.networks import build
@@ -45,7 +45,7 @@ def examine() -> list[Check]:
         Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         Check("torch", "ok", f"{torch.__version__}, threads: {torch.get_num_threads()}"),
         Check("devices", "ok", ", ".join(_devices())),
-        *(_data_set(name) for name in ("digits", "fashion_mnist", "cifar10")),
+        *(_data_set(name) for name in DATA_SETS),
         _cache(),
         _self_check(),
     ]

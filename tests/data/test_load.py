@@ -10,7 +10,7 @@ from modelstitch.errors import DataError, SettingError
 
 
 def test_the_names():
-    assert list(DATA_SETS) == ["digits", "fashion_mnist", "cifar10"]
+    assert list(DATA_SETS) == ["digits", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
     assert load("digits").train.name == "digits"
 
 

@@ -215,7 +215,9 @@ def test_each_method_has_a_schedule_for_each_data_set():
 
 def test_unknown_data_needs_a_schedule(tmp_path):
     split = Split(dataclasses.replace(small().train, name="mine"), small().test)
-    with pytest.raises(SettingError, match="default schedules for digits, fashion_mnist, cifar10 only"):
+    with pytest.raises(
+        SettingError, match="default schedules for digits, fashion_mnist, cifar10, cifar100, image_folder only"
+    ):
         train_network("resnet18", split, seed=0, folder=tmp_path)
 
 

@@ -67,6 +67,12 @@ CURVE = "reference: [{{figure: {}, curve: X}}]"
         ("question: Do they?\n", "", "line 1: no 'question'", "write 'question' there"),
         ("[self]", "[selv]", r"line 15: stitchings\[0\].controls\[0\]: 'selv'", "did you mean 'self'"),
         ("true", "perhaps", r"both_ways: 'perhaps'", "mend that line"),
+        (
+            "{name: digits}",
+            "{name: digits, size: 64}",
+            "line 4: a size, where the images of digits have",
+            "mend that line",
+        ),
         ("{name: digits}", "{name: digit}", "line 4: data.name: 'digit'", "did you mean 'digits'"),
         ("old:", "net:", "line 10: 'net' stands here a second time", "plain YAML"),
         ("old:", "<b>:", "line 10: networks.<b>: '<b>'", "mend that line"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, Json, Seed, Threads
+from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Seed, Threads
 from modelstitch.errors import SettingError
 
 _NETWORKS = "Two networks, for every cut against every cut; or two cuts: 'A@layer2.1' 'B@layer3.0'."
@@ -24,6 +24,7 @@ def compare(
     layout: Annotated[str, typer.Option(help=_LAYOUT)] = "flatten",
     data: Data = None,
     data_folder: DataFolder = None,
+    image_size: ImageSize = None,
     sample: Annotated[int, typer.Option(help="Examples kept for measures that need all at once.")] = 2000,
     null: Annotated[int | None, typer.Option(help="Two cuts: shuffle the pairing N times for comparison.")] = None,
     seed: Seed = 0,
@@ -42,14 +43,10 @@ def compare(
     inputs.use_threads(threads)
     loaded = inputs.networks_of([network for network, _ in places])
     first, second = (one.network for one in loaded)
-    test = inputs.split_of(data, data_folder, networks=loaded).test
+    test = inputs.split_of(data, data_folder, networks=loaded, size=image_size).test
     measures = [name.strip() for name in measure.split(",")]
-    asked: dict[str, Any] = {
-        "measures": measures,
-        "layout": layout,
-        "sample": sample,
-        "device": inputs.device_of(device),
-    }
+    place = inputs.device_of(device)
+    asked: dict[str, Any] = {"measures": measures, "layout": layout, "sample": sample, "device": place}
     if null is not None:
         show.nulls(calibrate(first, second, (cuts[0], cuts[1]), test, permutations=null, seed=seed, **asked), as_json)
         return

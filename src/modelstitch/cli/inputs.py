@@ -91,7 +91,11 @@ def store_of(path: Path | None) -> Store | None:
 
 
 def split_of(
-    name: str | None, folder: str | None, limit: int | None = None, networks: Sequence[LoadedNetwork] = ()
+    name: str | None,
+    folder: str | None,
+    limit: int | None = None,
+    networks: Sequence[LoadedNetwork] = (),
+    size: int | None = None,
 ) -> Split:
     """The data that was named, or that the networks were trained on.
 
@@ -100,7 +104,10 @@ def split_of(
     """
     from modelstitch.data import Split, load
 
-    split = load(name or _common_data(networks), folder=folder)
+    name = name or _common_data(networks)
+    if name == "image_folder" and size is None:
+        size = _common_size(networks)
+    split = load(name, folder=folder, size=size)
     if limit is None:
         return split
     if limit < 1:
@@ -109,14 +116,24 @@ def split_of(
 
 
 def _common_data(networks: Sequence[LoadedNetwork]) -> str:
-    # A smaller copy is called ``name-sizes``; the name alone is what the loader knows.
-    names: dict[str, str] = {
-        one.name: (one.config or {}).get("data", {}).get("name", "").partition("-")[0] for one in networks
-    }
+    names = {one.name: _trained_on(one) for one in networks}
     if len(set(names.values())) == 1 and all(names.values()):
         return next(iter(names.values()))
     found = ", ".join(f"{network} on {data or 'nothing that it tells of'}" for network, data in names.items())
     raise SettingError(f"the data of {' and '.join(names)}", f"trained: {found}", "say which: --data NAME")
+
+
+def _trained_on(network: LoadedNetwork) -> str:
+    # A smaller copy is called ``name-sizes``; the name alone is what the loader knows.
+    told: str = (network.config or {}).get("data", {}).get("name", "")
+    return told.partition("-")[0]
+
+
+def _common_size(networks: Sequence[LoadedNetwork]) -> int | None:
+    """The one side of the images that networks were trained on; None where there is no such one."""
+    trained = [one.config for one in networks if one.config and _trained_on(one) == "image_folder"]
+    sizes: set[int] = {config["data"]["shape"][-1] for config in trained}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def networks_of(references: Sequence[str]) -> list[LoadedNetwork]:
@@ -210,7 +227,7 @@ def example_of(network: LoadedNetwork, shape: str | None, data: str | None, fold
     if shape is not None:
         return torch.zeros(2, *_sizes(shape))
     if data is not None:
-        return split_of(data, folder).test.example
+        return split_of(data, folder, networks=[network]).test.example
     told = (network.config or {}).get("data", {}).get("shape")
     if not told:
         found = "nothing that tells the shape of its input"

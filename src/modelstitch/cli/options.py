@@ -6,14 +6,20 @@ from typing import Annotated
 
 import typer
 
+DATA_NAMES = "digits, fashion_mnist, cifar10, cifar100 or image_folder"
+
 Network = Annotated[str, typer.Argument(help="A folder that `train` wrote, or py:package.module:function.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="digits, fashion_mnist or cifar10; by default what the networks were trained on."),
+    typer.Option(help=f"{DATA_NAMES}; by default what the networks were trained on."),
 ]
 DataFolder = Annotated[
     str | None,
     typer.Option(help="Where the data's files are; by default the usual places are searched."),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(help="Side of an image_folder's images in pixels; by default the networks' own, else 224."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, … By default the CPU.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; by default one a core. The last digits depend on it.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, Json, Limit, Seed, Threads
+from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Limit, Seed, Threads
 from modelstitch.cli.processes import shared
 from modelstitch.errors import SettingError
 
@@ -29,6 +29,7 @@ def stitch(
     networks: Annotated[list[str], typer.Argument(help=_NETWORKS)],
     data: Data = None,
     data_folder: DataFolder = None,
+    image_size: ImageSize = None,
     family: Annotated[str, typer.Option(help=_FAMILY)] = "affine",
     kernel: Annotated[int | None, typer.Option(help="Side of the stitch's convolution, odd.")] = None,
     by: Annotated[str, typer.Option(help="task (the loss of the stitched network) or direct (closed form).")] = "task",
@@ -57,9 +58,8 @@ def stitch(
     descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start}
     matching = inputs.matching_of(by, **descent, patience=patience, precision=precision, ridge=ridge)
     setting = _setting(inputs.family_of(family, kernel), matching, batch_norm, seed, device, threads)
-    references = dict.fromkeys([one.bottom, one.top]) if one else networks
-    loaded = inputs.networks_of(list(references))
-    split = inputs.split_of(data, data_folder, limit, loaded)
+    loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
+    split = inputs.split_of(data, data_folder, limit, loaded, image_size)
     setting |= {"budget": inputs.budget_of(memory, cache), "store": inputs.store_of(out)}
     records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)

@@ -8,16 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import DataFolder, Device, Json, Limit, Seed, Threads
+from modelstitch.cli.options import DATA_NAMES, DataFolder, Device, ImageSize, Json, Limit, Seed, Threads
 from modelstitch.cli.processes import shared
 
 
 @shared
 def train(
     architecture: Annotated[str, typer.Argument(help="mlp, myrtle, resnet18, resnet164 or vit.")],
-    data: Annotated[str, typer.Option(help="digits, fashion_mnist or cifar10.")],
+    data: Annotated[str, typer.Option(help=f"{DATA_NAMES}.")],
     out: Annotated[Path, typer.Option(help="The network folder to write.")],
     data_folder: DataFolder = None,
+    image_size: ImageSize = None,
     width: Annotated[int | None, typer.Option(help="Channels of the first stage or of a token; or units.")] = None,
     method: Annotated[str, typer.Option(help="supervised, or simclr with a linear classifier.")] = "supervised",
     seed: Seed = 0,
@@ -33,7 +34,7 @@ def train(
     from modelstitch.pretraining import train_network
 
     inputs.use_threads(threads)
-    split = inputs.split_of(data, data_folder, limit)
+    split = inputs.split_of(data, data_folder, limit, size=image_size)
     schedule = inputs.schedule_of(data, method, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
     sizes = {} if width is None else {"widths": (width, width)} if architecture == "mlp" else {"width": width}
     place = inputs.device_of(device) or "cpu"

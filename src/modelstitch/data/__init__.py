@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from modelstitch.data.cifar import cifar10, find_cifar10
+from modelstitch.data.cifar import cifar10, cifar100, find_cifar
 from modelstitch.data.digits import digits
 from modelstitch.data.distortion import distort
 from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
+from modelstitch.data.image_folder import find_image_folder, image_folder
 from modelstitch.data.labels import SUPERCLASSES, LabelNoise, Superclasses
 from modelstitch.data.order import epoch_order, half, steps_per_epoch, subset
 from modelstitch.data.samples import Samples, as_samples, check_disjoint, check_samples
@@ -16,29 +18,38 @@ from modelstitch.data.split import Split
 from modelstitch.data.transforms import augment
 from modelstitch.errors import SettingError, did_you_mean
 
-DATA_SETS: dict[str, Callable[[str | Path | None], Split]] = {
+DATA_SETS: dict[str, Callable[..., Split]] = {
     "digits": lambda folder: digits(),
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar10,
+    "cifar100": cifar100,
+    "image_folder": image_folder,
 }
 
 
-def load(name: str, *, folder: str | Path | None = None) -> Split:
+def load(name: str, *, folder: str | Path | None = None, size: int | None = None) -> Split:
     """Load a data set by name.
 
     Args:
         name: a name in ``DATA_SETS``.
         folder: where its files are; by default the usual places are searched. The digits come with the package.
+        size: side of an ``image_folder``'s images in pixels, 224 by default; other data sets have a size of their own.
 
     Raises:
-        SettingError: no such data set.
+        SettingError: no such data set, or a size where none is to choose.
         DataError: its files are not to be had.
         BadFile: its files are corrupt.
     """
     if name not in DATA_SETS:
         do = did_you_mean(name, DATA_SETS, f"choose one of {', '.join(DATA_SETS)}")
         raise SettingError(f"load the data set {name!r}", "no data set of that name", do)
-    return DATA_SETS[name](folder)
+    if size is None:
+        return DATA_SETS[name](folder)
+    if name != "image_folder":
+        raise SettingError(
+            f"load {name!r} with images of {size} pixels", "images of a fixed size", "leave the size out"
+        )
+    return image_folder(folder, size=size)
 
 
 def find(name: str) -> Path | None:
@@ -50,7 +61,12 @@ def find(name: str) -> Path | None:
     Raises:
         BadFile: its files are corrupt or incomplete.
     """
-    finders = {"fashion_mnist": find_fashion_mnist, "cifar10": find_cifar10}
+    finders: dict[str, Callable[[], Path | None]] = {
+        "fashion_mnist": find_fashion_mnist,
+        "cifar10": partial(find_cifar, 10),
+        "cifar100": partial(find_cifar, 100),
+        "image_folder": find_image_folder,
+    }
     return finders[name]() if name in finders else Path(__file__).parent
 
 
@@ -66,12 +82,14 @@ __all__ = [
     "check_disjoint",
     "check_samples",
     "cifar10",
+    "cifar100",
     "digits",
     "distort",
     "epoch_order",
     "fashion_mnist",
     "find",
     "half",
+    "image_folder",
     "load",
     "steps_per_epoch",
     "subset",

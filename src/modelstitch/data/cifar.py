@@ -1,7 +1,8 @@
-"""CIFAR-10: 50,000 + 10,000 colour photographs, 32 x 32, ten classes (Krizhevsky 2009), from the user's own copy.
+"""CIFAR-10 and CIFAR-100: 50,000 + 10,000 colour photographs each, 32 x 32 (Krizhevsky 2009), from the user's own copy.
 
 Both official forms are read, unpacked or as the ``.tar.gz`` they come in: the binary version, and the Python version,
-whose batches are pickles. A pickle can run code, so only what describes an array is let through.
+whose batches are pickles. A pickle can run code, so only what describes an array is let through. Of CIFAR-100's two
+kinds of labels the fine ones are read, 100 classes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,6 @@ from modelstitch.errors import BadFile, DataError
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 PIXELS = 3 * 32 * 32
 
-_STEMS = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-
 # NumPy moved the function that rebuilds arrays; old and new pickles mean the same one.
 _ARRAY_PARTS = {
     ("numpy.core.multiarray", "_reconstruct"),
@@ -38,6 +39,16 @@ _ARRAY_PARTS = {
 }
 
 Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """One of the forms that a set comes in: what its folder, its archive and its batches are called, the test last."""
+
+    folder: str
+    archive: str
+    batches: tuple[str, ...]
+    decode: Callable[[bytes, str], Batch]
 
 
 def cifar10(folder: str | Path | None = None) -> Split:
@@ -55,53 +66,73 @@ def cifar10(folder: str | Path | None = None) -> Split:
         DataError: no batches there.
         BadFile: a batch is corrupt, incomplete or hostile.
     """
-    places = data_folders(folder) if folder is not None else _usual_places()
-    batches = next((found for place in places if (found := _batches(place))), None)
+    return _read(10, folder)
+
+
+def cifar100(folder: str | Path | None = None) -> Split:
+    """Read CIFAR-100 with its 100 fine labels; all else is as `cifar10` has it."""
+    return _read(100, folder)
+
+
+def _read(classes: int, folder: str | Path | None) -> Split:
+    places = data_folders(folder) if folder is not None else _usual_places(classes)
+    batches = next((found for place in places if (found := _batches(place, classes))), None)
     if batches is None:
         do = f"fetch an official archive from {HOME} and name the folder it lies in"
-        raise DataError("read CIFAR-10", f"no batches in {' or '.join(map(str, places))}", do)
+        raise DataError(f"read CIFAR-{classes}", f"no batches in {' or '.join(map(str, places))}", do)
     images, labels = (torch.cat(part) for part in zip(*batches[:-1], strict=True))
     sizes = (len(labels), len(batches[-1][1]))
-    name = "cifar10" if sizes == (50_000, 10_000) else f"cifar10-{sizes[0]}+{sizes[1]}"
+    name = f"cifar{classes}" if sizes == (50_000, 10_000) else f"cifar{classes}-{sizes[0]}+{sizes[1]}"
     mean, std = channel_moments(images)
 
-    def half(pixels: Tensor, classes: Tensor) -> Samples:
-        return check_samples(Samples(name, pixels, classes, 10, mean, std, crop=4, flip=True))
+    def half(pixels: Tensor, fine: Tensor) -> Samples:
+        return check_samples(Samples(name, pixels, fine, classes, mean, std, crop=4, flip=True))
 
     return Split(half(images, labels), half(*batches[-1]))
 
 
-def find_cifar10() -> Path | None:
-    """The place that `cifar10` reads when none is named, or None.
+def find_cifar(classes: int) -> Path | None:
+    """The place that `cifar10` or `cifar100` reads when none is named, or None.
 
     Raises:
         BadFile: there are batches, but corrupt or incomplete ones.
     """
-    return next((place for place in _usual_places() if _batches(place)), None)
+    return next((place for place in _usual_places(classes) if _batches(place, classes)), None)
 
 
-def _usual_places() -> list[Path]:
-    return [*data_folders(), cache_folder() / "cifar10"]
+def _usual_places(classes: int) -> list[Path]:
+    return [*data_folders(), cache_folder() / f"cifar{classes}"]
 
 
-def read_binary(content: bytes, name: str) -> Batch:
-    """Decode a binary batch: per image one byte of label, then 3 x 32 x 32 bytes of red, green and blue.
+def read_binary(content: bytes, name: str, *, classes: int = 10) -> Batch:
+    """Decode a binary batch: per image its label in one byte, then 3 x 32 x 32 bytes of red, green and blue.
+
+    Args:
+        content: the file.
+        name: what to call it in an error.
+        classes: 10, or 100: then a coarse label, below 20, stands before the fine one.
 
     Raises:
-        BadFile: not a whole number of images, or a label above 9.
+        BadFile: not a whole number of images, or a label that is too high.
     """
-    if not content or len(content) % (1 + PIXELS):
-        raise BadFile(
-            f"read {name}", f"{len(content)} bytes, not a multiple of {1 + PIXELS}", f"fetch it again from {HOME}"
-        )
-    table = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
-    if table[:, 0].max() > 9:
-        raise BadFile(f"read {name}", f"a label {table[:, 0].max()}, above 9", f"fetch it again from {HOME}")
-    return _images(table[:, 1:]), torch.from_numpy(table[:, 0].astype(np.int64))
+    highest = [9] if classes == 10 else [19, classes - 1]
+    size = len(highest) + PIXELS
+    if not content or len(content) % size:
+        raise _bad(name, f"{len(content)} bytes, not a multiple of {size}")
+    table = np.frombuffer(content, np.uint8).reshape(-1, size)
+    for column, most in enumerate(highest):
+        if table[:, column].max() > most:
+            raise _bad(name, f"a label {table[:, column].max()}, above {most}")
+    return _images(table[:, len(highest) :]), torch.from_numpy(table[:, len(highest) - 1].astype(np.int64))
 
 
-def read_python(content: bytes, name: str) -> Batch:
-    """Decode a Python batch: a pickled dictionary with ``data`` ``(n, 3072)`` and ``labels``.
+def read_python(content: bytes, name: str, *, classes: int = 10) -> Batch:
+    """Decode a Python batch: a pickled dictionary with ``data`` ``(n, 3072)`` and ``labels``, or ``fine_labels``.
+
+    Args:
+        content: the file.
+        name: what to call it in an error.
+        classes: 10 or 100.
 
     Raises:
         BadFile: no pickle, one that asks for anything but arrays, or one without images and labels.
@@ -110,16 +141,19 @@ def read_python(content: bytes, name: str) -> Batch:
         held: Any = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     # A damaged pickle is a damaged program: it can fail in any way at all.
     except Exception as error:
-        raise BadFile(f"read {name}", f"{type(error).__name__}: {error}", f"fetch it again from {HOME}") from error
-    array, labels = (held.get(key) for key in (b"data", b"labels")) if isinstance(held, dict) else (None, None)
+        raise _bad(name, f"{type(error).__name__}: {error}") from error
+    key = b"labels" if classes == 10 else b"fine_labels"
+    array, labels = (held.get(one) for one in (b"data", key)) if isinstance(held, dict) else (None, None)
     data = _pixels(array)
     if data is None:
-        found = f"no array of unsigned bytes with {PIXELS} columns under b'data'"
-        raise BadFile(f"read {name}", found, f"fetch it again from {HOME}")
-    if not (isinstance(labels, list) and len(labels) == len(data) and all(map(_is_class, labels))):
-        found = f"no list of {len(data)} integers from 0 to 9 under b'labels'"
-        raise BadFile(f"read {name}", found, f"fetch it again from {HOME}")
+        raise _bad(name, f"no array of unsigned bytes with {PIXELS} columns under b'data'")
+    if not (isinstance(labels, list) and len(labels) == len(data) and all(_is_class(one, classes) for one in labels)):
+        raise _bad(name, f"no list of {len(data)} integers from 0 to {classes - 1} under {key!r}")
     return _images(data), torch.tensor(labels)
+
+
+def _bad(name: str, found: str) -> BadFile:
+    return BadFile(f"read {name}", found, f"fetch it again from {HOME}")
 
 
 class _Part:
@@ -150,33 +184,48 @@ def _pixels(array: object) -> NDArray[np.uint8] | None:
     return None
 
 
-def _is_class(label: object) -> bool:
-    return type(label) is int and 0 <= label <= 9
+def _is_class(label: object, classes: int) -> bool:
+    return type(label) is int and 0 <= label < classes
 
 
 def _images(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels.reshape(-1, 3, 32, 32).copy())
 
 
-def _batches(place: Path) -> list[Batch] | None:
-    """The six batches in or below a folder, or in an archive; None where there is no trace of them."""
-    decoders: dict[str, Callable[[bytes, str], Batch]] = {".bin": read_binary, "": read_python}
-    for suffix, below, archive in ((".bin", "batches-bin", "binary"), ("", "batches-py", "python")):
-        files = [stem + suffix for stem in _STEMS]
-        for folder in (place, place / f"cifar-10-{below}"):
-            present = [file for file in files if (folder / file).is_file()]
+_TEN, _HUNDRED = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"), ("train", "test")
+_FORMS = {
+    10: (
+        _Form("cifar-10-batches-bin", "cifar-10-binary.tar.gz", tuple(f"{one}.bin" for one in _TEN), read_binary),
+        _Form("cifar-10-batches-py", "cifar-10-python.tar.gz", _TEN, read_python),
+    ),
+    100: (
+        _Form(
+            "cifar-100-binary",
+            "cifar-100-binary.tar.gz",
+            tuple(f"{one}.bin" for one in _HUNDRED),
+            partial(read_binary, classes=100),
+        ),
+        _Form("cifar-100-python", "cifar-100-python.tar.gz", _HUNDRED, partial(read_python, classes=100)),
+    ),
+}
+
+
+def _batches(place: Path, classes: int) -> list[Batch] | None:
+    """All batches in or below a folder, or in an archive; None where there is no trace of them."""
+    for form in _FORMS[classes]:
+        for folder in (place, place / form.folder):
+            present = [file for file in form.batches if (folder / file).is_file()]
             if present:
-                _check_all(present, files, folder)
-                return [decoders[suffix]((folder / file).read_bytes(), str(folder / file)) for file in files]
-        packed = place / f"cifar-10-{archive}.tar.gz"
-        contents = _unpack(place if place.is_file() else packed, files)
+                _check_all(present, form, folder)
+                return [form.decode((folder / file).read_bytes(), str(folder / file)) for file in form.batches]
+        contents = _unpack(place if place.is_file() else place / form.archive, form.batches)
         if contents:
-            _check_all(contents, files, place)
-            return [decoders[suffix](contents[file], f"{place}: {file}") for file in files]
+            _check_all(contents, form, place)
+            return [form.decode(contents[file], f"{place}: {file}") for file in form.batches]
     return None
 
 
-def _unpack(archive: Path, files: list[str]) -> dict[str, bytes]:
+def _unpack(archive: Path, files: Sequence[str]) -> dict[str, bytes]:
     """The named members of an archive, read without writing anything to disk; none where there is no archive."""
     if not archive.is_file():
         return {}
@@ -192,7 +241,7 @@ def _unpack(archive: Path, files: list[str]) -> dict[str, bytes]:
     return contents
 
 
-def _check_all(present: list[str] | dict[str, bytes], files: list[str], place: Path) -> None:
-    missing = [file for file in files if file not in present]
+def _check_all(present: Iterable[str], form: _Form, place: Path) -> None:
+    missing = [file for file in form.batches if file not in present]
     if missing:
-        raise BadFile(f"read CIFAR-10 in {place}", f"no {', '.join(missing)}", f"fetch it again from {HOME}")
+        raise _bad(f"{form.folder} in {place}", f"no {', '.join(missing)}")

@@ -1,7 +1,9 @@
-"""Labelled examples in memory, in one fixed order, and what every other room asks of them.
+"""Labelled examples in one fixed order, and what every other room asks of them.
 
 Order and identity matter more than speed here: a stitching compares two networks on the same examples in the same
 order, and never fits on an example that it is judged on. So the examples are tensors, not streams, and each has an id.
+A tensor may be a file mapped into memory, larger than it: inputs are read a batch at a time and never written to. What
+`Samples.take` picks, and with it a subset or a half, is copied into memory.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 from modelstitch.data.transforms import augment
 from modelstitch.errors import DataError
 from modelstitch.tensors import Labels, fingerprint
+
+# Bytes of inputs, as a network sees them, that are hashed at a time.
+_HASHED = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,8 @@ class Samples:
     def ids(self) -> list[bytes]:
         """16 bytes per example, equal for two examples exactly when a network sees the same input in both."""
         ids: list[bytes] = []
-        for inputs, _ in self.batches(1024):
+        most = max(1, _HASHED // max(1, 4 * self.inputs.shape[1:].numel()))
+        for inputs, _ in self.batches(min(1024, most)):
             table = inputs.detach().contiguous().reshape(len(inputs), -1).view(torch.uint8).numpy()
             ids.extend(hashlib.blake2b(row, digest_size=16).digest() for row in table)
         return ids

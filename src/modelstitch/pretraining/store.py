@@ -31,11 +31,16 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
         "digits": Schedule(epochs=12),
         "fashion_mnist": Schedule(epochs=6),
         "cifar10": Schedule(epochs=64),
+        "cifar100": Schedule(epochs=64),
+        # The number of passes that ImageNet is commonly given.
+        "image_folder": Schedule(epochs=90, batch_size=256),
     },
     "simclr": {
         "digits": Schedule(epochs=60, batch_size=256),
         "fashion_mnist": Schedule(epochs=30, batch_size=256),
         "cifar10": Schedule(epochs=200, batch_size=256),
+        "cifar100": Schedule(epochs=200, batch_size=256),
+        "image_folder": Schedule(epochs=100, batch_size=256),
     },
 }
 """What each method takes by default on each data set; a part of one or a relabelled one (``name-…``) takes the same."""

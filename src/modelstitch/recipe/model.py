@@ -18,7 +18,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Control = Literal["self", "untrained", "stem_reset", "noise", "shuffled"]
-DataName = Literal["digits", "fashion_mnist", "cifar10"]
+DataName = Literal["digits", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
 
 
 class _Part(BaseModel):
@@ -33,14 +33,22 @@ class Data(_Part):
     Attributes:
         name: a data set that modelstitch knows.
         folder: where its files lie; by default the usual places are searched.
+        size: side of an ``image_folder``'s images in pixels, 224 by default.
         train: how many train examples stitches are fitted on; all unless told otherwise.
         test: how many test examples they are measured on; all unless told otherwise.
     """
 
     name: DataName
     folder: str | None = None
+    size: PositiveInt | None = None
     train: PositiveInt | None = None
     test: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Data:
+        if self.size is not None and self.name != "image_folder":
+            raise ValueError(f"a size, where the images of {self.name} have one of their own: leave it out")
+        return self
 
 
 class LabelMap(_Part):

@@ -41,7 +41,7 @@ class Material:
     @cached_property
     def whole(self) -> Split:
         """All examples of the data set, to train networks on."""
-        return load(self.data.name, folder=self.data.folder)
+        return load(self.data.name, folder=self.data.folder, size=self.data.size)
 
     @cached_property
     def split(self) -> Split:
