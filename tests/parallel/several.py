@@ -25,7 +25,7 @@ class Ended:
     stderr: str
 
 
-def several(folder, do, *arguments, count=2, seconds=120):
+def several(folder, do, *arguments, count=2, seconds=240):
     """Do one thing in each of several processes; one that hangs fails the test."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
