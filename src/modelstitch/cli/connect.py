@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from modelstitch.files import write_whole
 
 if TYPE_CHECKING:
     from modelstitch.connectivity import Connectivity, Point
+    from modelstitch.data import Split
+    from modelstitch.networks import LoadedNetwork
 
 _THRESHOLD = "Points of test error above the worse network that count as connected."
 _OUT = "Where to write all points: .csv, or .json with the verdict and barriers; may be repeated."
@@ -42,33 +44,30 @@ def connect(
     as_json: Json = False,
 ) -> None:
     """Ask whether two networks of one architecture are stitching-connected, beside the paths through their weights."""
-    from modelstitch.connectivity import connectivity
     from modelstitch.pretraining import Schedule
 
     figures, tables = inputs.figures_of(figure or []), inputs.tables_of(out or [])
     inputs.use_threads(threads)
-    chosen, matching = inputs.family_of(family, None), inputs.matching_of(by, epochs=epochs)
+    setting: dict[str, Any] = {
+        "family": inputs.family_of(family, None),
+        "by": inputs.matching_of(by, epochs=epochs),
+        "seed": seed,
+    }
+    setting |= {"curve": Schedule(curve_epochs), "points": points, "threshold": threshold}
     loaded = inputs.networks_of([a, b])
-    split = inputs.split_of(data, data_folder, limit, loaded)
-    found = connectivity(
-        loaded[0].network,
-        loaded[1].network,
-        split.train,
-        split.test,
-        threshold=threshold,
-        names=(loaded[0].name, loaded[1].name),
-        family=chosen,
-        by=matching,
-        curve=Schedule(curve_epochs),
-        points=points,
-        seed=seed,
-        device=inputs.device_of(device),
-    )
+    found = _found(loaded, inputs.split_of(data, data_folder, limit, loaded), inputs.device_of(device), setting)
     shown(found, as_json)
     written(found, tables)
     show.drawn(found, figures)
     if any(point.status == "failed" for point in found.points):
         raise typer.Exit(FAILED)
+
+
+def _found(loaded: list[LoadedNetwork], split: Split, device: str | None, setting: dict[str, Any]) -> Connectivity:
+    from modelstitch.connectivity import connectivity
+
+    a, b = loaded
+    return connectivity(a.network, b.network, split.train, split.test, names=(a.name, b.name), device=device, **setting)
 
 
 def shown(found: Connectivity, as_json: bool) -> None:

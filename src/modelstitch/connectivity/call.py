@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,32 +83,16 @@ def connectivity(
     fit_on = as_samples(train)
     measure_on = as_samples(test, classes=fit_on.classes)
     check_disjoint(fit_on, measure_on)
-    check_classes(list(zip(names, (a, b), strict=True)), measure_on)
-    first = prepare(a, names[0], measure_on, device=device)
-    second = prepare(b, names[1], measure_on, device=first.device)
-    if not second.captured.blocks:
-        raise ShapeMismatch(f"a chain from {names[1]} to {names[0]}", "no cut", "use networks of two layers or more")
-    for one in (first, second):
-        check_identity(one, one.captured.blocks, measure_on)
     setting = Setting(family or Affine(), by or TaskLoss(), seed=seed)
-    between = _Between(first, second, fit_on, measure_on, seed)
+    between = _ready(list(zip(names, (a, b), strict=True)), fit_on, measure_on, seed, device)
     schedule = curve or Schedule(epochs=5)
-    links = chain(first, second, fit_on, measure_on, setting, budget or Budget())
+    links = chain(between.a, between.b, fit_on, measure_on, setting, budget or Budget())
     found = [between.point("stitching", x, outcome, cut, fold) for x, cut, outcome, fold in links]
     places = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     for way, mix in between.ways(schedule):
         found += between.path(way, places, mix)
-    asked = {
-        "data": fit_on.name,
-        "n_fit": len(fit_on),
-        "n_test": len(measure_on),
-        "family": str(setting.family),
-        "matching": str(setting.by.over(len(fit_on)) if isinstance(setting.by, TaskLoss) else setting.by),
-        "curve": str(schedule),
-        "seed": seed,
-        "weights": {"A": first.weights, "B": second.weights},
-    }
-    return Connectivity(names, tuple(found), threshold, asked, provenance(first.device))
+    asked = {**between.asked(setting), "curve": str(schedule)}
+    return Connectivity(names, tuple(found), threshold, asked, provenance(between.a.device))
 
 
 def _check(a: nn.Module, b: nn.Module, threshold: float, points: int) -> None:
@@ -121,6 +106,21 @@ def _check(a: nn.Module, b: nn.Module, threshold: float, points: int) -> None:
         raise ShapeMismatch("to connect two networks", found, "give two networks of one architecture")
 
 
+def _ready(
+    networks: Sequence[tuple[str, nn.Module]], train: Samples, test: Samples, seed: int, device: str | None
+) -> _Between:
+    """Both networks captured, tested whole, and checked at every cut."""
+    check_classes(networks, test)
+    (name_a, a), (name_b, b) = networks
+    first = prepare(a, name_a, test, device=device)
+    second = prepare(b, name_b, test, device=first.device)
+    if not second.captured.blocks:
+        raise ShapeMismatch(f"a chain from {name_b} to {name_a}", "no cut", "use networks of two layers or more")
+    for one in (first, second):
+        check_identity(one, one.captured.blocks, test)
+    return _Between(first, second, train, test, seed)
+
+
 @dataclass(frozen=True)
 class _Between:
     """Two networks, and how to test what lies between them."""
@@ -130,6 +130,19 @@ class _Between:
     train: Samples
     test: Samples
     seed: int
+
+    def asked(self, setting: Setting) -> dict[str, Any]:
+        """What was asked, in words and numbers."""
+        by = setting.by.over(len(self.train)) if isinstance(setting.by, TaskLoss) else setting.by
+        return {
+            "data": self.train.name,
+            "n_fit": len(self.train),
+            "n_test": len(self.test),
+            "family": str(setting.family),
+            "matching": str(by),
+            "seed": self.seed,
+            "weights": {"A": self.a.weights, "B": self.b.weights},
+        }
 
     def point(self, way: Way, x: float, outcome: Outcome | NumericalFailure, cut: str = "", fold: str = "") -> Point:
         """A network that was tested, against the worse of the two."""

@@ -57,13 +57,13 @@ def connectivity_curves(frame: pd.DataFrame, told: Mapping[str, Any]) -> alt.HCo
     title = alt.TitleParams(f"From {told['networks']['B']} to {told['networks']['A']}", subtitle=_subtitle(frame, told))
     ends = f"{told['networks']['B']} at 0, {told['networks']['A']} at 1"
     panels = [
-        _panel(ok, names, limit, "The whole way", ends, alt.Scale(zero=True, nice=6)),
-        _panel(ok, names, limit, "Near the two networks", ends, alt.Scale(domain=[max(0.0, least - 0.5), top], nice=6)),
+        _panel(ok, names, limit, False, ends, alt.Scale(zero=True, nice=6)),
+        _panel(ok, names, limit, True, ends, alt.Scale(domain=[max(0.0, least - 0.5), top], nice=6)),
     ]
     return styled(alt.HConcatChart(hconcat=panels, title=title, spacing=36))
 
 
-def _panel(ok: pd.DataFrame, names: list[str], limit: float, title: str, ends: str, scale: alt.Scale) -> alt.LayerChart:
+def _panel(ok: pd.DataFrame, names: list[str], limit: float, near: bool, ends: str, scale: alt.Scale) -> alt.LayerChart:
     kept = ["series", "cut", "x", "error", "loss", "penalty", "penalty_low", "penalty_high", "fold", "low", "high"]
     rows = ok[kept].astype(object)
     values: list[Any] = rows.where(rows.notna(), None).to_dict("records")
@@ -81,17 +81,18 @@ def _panel(ok: pd.DataFrame, names: list[str], limit: float, title: str, ends: s
     height = alt.Y("error:Q", title="test error, %", scale=scale, axis=alt.Axis(tickCount=6))
     shapes = alt.Scale(domain=names, range=list(SHAPES[: len(names)]))
     # Ticks and ends rounded alike: a label stands at the very top in each panel, and the headings align.
-    line = base.mark_line(opacity=0.75, clip=True).encode(y=height)
+    line = base.mark_line(opacity=0.75, clip=near).encode(y=height)
     chain = base.transform_filter(f"datum.series == '{_NAMES['stitching']}'")
-    bars = chain.mark_rule(opacity=0.7, strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
-    points = base.mark_point(filled=True, size=60, opacity=1, clip=True).encode(
+    bars = chain.mark_rule(opacity=0.7, strokeWidth=1.5, clip=near).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    points = base.mark_point(filled=True, size=60, opacity=1, clip=near).encode(
         y=height,
         shape=alt.Shape("series:N", scale=shapes, title=None, legend=_LEGEND),
         tooltip=[alt.Tooltip(field, title=name, format=form) for field, name, form in _TIPS],
     )
     threshold = alt.Chart(alt.InlineData(values=[{"limit": limit}])).mark_rule(color=GREY, strokeDash=[4, 3])
     layers = [threshold.encode(y=alt.Y("limit:Q", scale=scale)), line, bars, points]
-    return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=alt.TitleParams(title, frame="group"))
+    heading = alt.TitleParams("Near the two networks" if near else "The whole way", frame="group")
+    return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=heading)
 
 
 def _subtitle(frame: pd.DataFrame, told: Mapping[str, Any]) -> list[str]:
