@@ -12,7 +12,7 @@ demo: .venv/.stamp  ## train two small networks, stitch them at every cut, draw 
 	$(BIN)/modelstitch demo
 
 test: .venv/.stamp  ## run the tests, README and doc examples included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .venv/.stamp  ## lint, format, types, tests
 	$(BIN)/ruff check
