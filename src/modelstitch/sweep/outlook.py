@@ -58,9 +58,18 @@ class Outlook:
 
 @dataclass(frozen=True)
 class _Pace:
-    """How fast a network is here: seconds of a training step for each example; its block cuts; bytes of its weights."""
+    """How fast a network is here.
+
+    Attributes:
+        seconds: of a training step, for each example.
+        opening: seconds until it is captured, which is most of what tiny networks take.
+        cuts: its blocks.
+        every: all its cuts.
+        bytes: of its weights.
+    """
 
     seconds: float
+    opening: float
     cuts: tuple[Cut, ...]
     every: tuple[Cut, ...]
     bytes: int
@@ -118,10 +127,12 @@ def _pace(shop: Shop, name: str) -> _Pace:
     """Time one step of a network, or, where it is still to be trained, of a fresh one of its kind."""
     network = shop.network(name).network if shop.has(name) else built_for(shop.plan.training(name), shop.material)
     samples, device = shop.material.whole.train, shop.material.device or "cpu"
+    begun = time.perf_counter()
     captured = capture(network, samples.example)
+    opening = time.perf_counter() - begun
     seconds = _step(copy.deepcopy(network).to(device).train(), samples.first(_BATCH).inputs.to(device))
     size = sum(p.numel() * p.element_size() for p in network.parameters())
-    return _Pace(seconds / _BATCH, captured.blocks, captured.cuts[1:-1], size)
+    return _Pace(seconds / _BATCH, opening, captured.blocks, captured.cuts[1:-1], size)
 
 
 def _step(network: nn.Module, inputs: torch.Tensor) -> float:
@@ -147,7 +158,10 @@ def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
     """Every stitching of a pair; a forward pass is a third of a training step, as is the gradient of the input."""
     split, asked = shop.material.split, job.asked
     fitted, tested = len(split.train), len(split.test)
-    count, seconds, size = 0, 0.0, 0
+    count, size = 0, 0
+    # Both are captured, and so is each network with fresh weights; once more to hold the halves to the whole.
+    fresh = sum(name in asked.controls for name in ("untrained", "stem_reset")) * (1 + asked.both_ways)
+    seconds = (2 + fresh) * (paces[job.bottom].opening + paces[job.top].opening)
     ways = [(job.bottom, job.top)] + ([(job.top, job.bottom)] if asked.both_ways else [])
     # The top's own bottom with a fresh stem has the cuts and the pace of the top.
     alike = 1 + sum(name in asked.controls for name in ("untrained", "noise", "shuffled"))
