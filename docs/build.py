@@ -6,12 +6,14 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where NAME
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import parts
 import reproduction
 import speed
 
@@ -60,6 +62,26 @@ def _recipe(frame: pd.DataFrame) -> str:
     )
 
 
+def connectivity_table() -> str:
+    """One row a way between two networks: where it is worst; then how it was made."""
+    points, told = parts.between(), json.loads((parts.CONNECTIVITY / "connectivity.json").read_text(encoding="utf-8"))
+    lines = ["| way | worst at | test error there | points above the worse network | barrier |", "|---" * 5 + "|"]
+    for way, rows in points[points["x"].between(0, 1, inclusive="neither")].groupby("way", sort=False):
+        worst, barrier = rows.loc[rows["error"].idxmax()], told["barriers"][way]
+        place = f"`{worst['cut']}`" if isinstance(worst["cut"], str) else f"x = {worst['x']:.1f}"
+        interval = f"{worst['penalty']:+.2f} ({worst['penalty_low']:+.2f} to {worst['penalty_high']:+.2f})"
+        rise = f"{barrier['error']:.2f}" if barrier else "–"
+        lines.append(f"| {way} | {place} | {worst['error']:.2f} % | {interval} | {rise} |")
+    ends = points[(points["way"] == "stitching") & points["x"].isin((0, 1))]["error"]
+    failed = f"Failed: {int((points['status'] == 'failed').sum())} of {len(points)} points"
+    bases = f"The two networks themselves: {ends.iloc[0]:.2f} % and {ends.iloc[-1]:.2f} %. {failed}."
+    known = ("device", "threads", "versions", "commit")
+    asked = "; ".join(
+        f"{name} {value}" for name, value in [*told["asked"].items(), *((one, told[one]) for one in known)]
+    )
+    return "\n".join([*lines, "", f"{told['verdict'].capitalize()}. {bases} Made with {asked}."])
+
+
 def promises_table() -> str:
     """One row a measure: what it declares, as the tests hold it to."""
     names = ("orthogonal", "isotropic_scale", "translation", "invertible_linear", "permutation")
@@ -94,6 +116,7 @@ def tables() -> dict[str, str]:
     seeds = ms.open_records(ROOT / "results" / "fashion_mnist_seeds" / "records.jsonl")
     return {
         "fashion_mnist_seeds": penalty_table(seeds.to_pandas()),
+        "connectivity": connectivity_table(),
         "promises": promises_table(),
         "which_measure": recipe("which_measure").table(ROOT / "results" / "which_measure"),
         "spurious_features": recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),

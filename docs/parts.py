@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from judged import Found, Value, by_cut, chosen, difference, over_seeds, records, within
+from judged import Found, NotRun, Value, by_cut, chosen, difference, over_seeds, records, within
 
 ROOT = Path(__file__).resolve().parents[1]
+CONNECTIVITY = ROOT / "results" / "connectivity"
 SPURIOUS = ROOT / "results" / "spurious_features"
 sys.path.insert(0, str(ROOT / "recipes"))
 
@@ -121,3 +122,21 @@ def frozen(label: str, of: str, high: float = np.inf, low: float = -np.inf) -> C
         return within(label, [over_seeds(list(rows["error_bottom"] - rows["error_top"]))], low, high)
 
     return found
+
+
+def folds() -> Found:
+    """Whether every stitched network of the chain folds exactly; each fold is checked before it is called one."""
+    chain = between()
+    chain = chain[(chain["way"] == "stitching") & chain["x"].between(0, 1, inclusive="neither")]
+    same, more = chain["fold"] == "same architecture", chain["fold"].str.startswith("projection")
+    told = f"of {len(chain)} stitched networks {same.sum()} fold into the top's architecture, {more.sum()} into it "
+    told += "and one projection more"
+    return Found(told, "holds" if same.all() else "fails")
+
+
+def between() -> pd.DataFrame:
+    """The points of the chain and the paths between two networks."""
+    path = CONNECTIVITY / "points.csv"
+    if not path.exists():
+        raise NotRun("results/connectivity")
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"cut": str, "fold": str})
