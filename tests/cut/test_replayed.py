@@ -103,15 +103,15 @@ def hooks_on(view):
 def test_hooks_are_gone_after_use_and_after_an_exception():
     network = Failing()
     halves = Replayed(frozen_view(network), (vectors(2),), {}, "on purpose")
-    assert hooks_on(halves._view) == []
+    assert hooks_on(halves.view) == []
     halves.top("one")(halves.bottom("one")(vectors(3)))
-    assert hooks_on(halves._view) == []
+    assert hooks_on(halves.view) == []
     below, above = halves.bottom("one"), halves.top("one")
     network.switch += 1
     for run, x in ((below, vectors(2)), (above, torch.ones(2, 4))):
         with pytest.raises(RuntimeError, match="out of order"):
             run(x)
-        assert hooks_on(halves._view) == []
+        assert hooks_on(halves.view) == []
 
 
 class Random(nn.Module):

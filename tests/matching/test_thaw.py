@@ -140,7 +140,7 @@ def test_its_record_says_what_it_is_and_keeps_no_stitch(network):
     setting = Setting(Identity(), FineTune(epochs=1, batch_size=16))
     (found,) = measure([Place(Stitching("A", CUT, "B", CUT))], a, b, TRAIN, TEST, setting)
     record = found.record
-    told = "FineTune(epochs=1, learning_rate=0.001, batch_size=16, start='identity', top='fresh')"
+    told = "FineTune(epochs=1, learning_rate=0.005, batch_size=16, start='identity', top='fresh')"
     assert (record.matching, found.stitch) == (told, None)
     assert record.error_top == b.outcome.error
     assert record.penalty == pytest.approx(record.error - b.outcome.error)

@@ -52,7 +52,7 @@ class TaskLoss:
     """
 
     epochs: int | None = None
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     batch_size: int = 128
     start: Start = "least_squares"
     patience: int | None = None

@@ -67,7 +67,7 @@ class _Descent(_Choice):
     """
 
     epochs: PositiveInt | None = None
-    learning_rate: Rate = 3e-3
+    learning_rate: Rate = 5e-3
     batch_size: Annotated[int, Field(ge=2)] = 128
     patience: PositiveInt | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
