@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import paper
 import parts
 import reproduction
 import speed
@@ -121,6 +122,7 @@ def tables() -> dict[str, str]:
         "which_measure": recipe("which_measure").table(ROOT / "results" / "which_measure"),
         "spurious_features": recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),
         "reproduction": reproduction.table(),
+        "reproduction_figures": paper.pictures(),
         "reproduction_made": reproduction.made_with(),
         **speed.tables(),
     }
@@ -135,6 +137,7 @@ def main() -> None:
     spurious = ROOT / "results" / "spurious_features"
     ms.save_figure(recipe("spurious_figure").figure(spurious), spurious / "spurious.png")
     speed.draw()
+    paper.draw()
     made = tables()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

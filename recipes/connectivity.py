@@ -32,7 +32,8 @@ def main() -> None:
     split = ms.load("fashion_mnist")
     a, b = (f"seed{seed}" for seed in asked.seeds.split(","))
     networks = [load_folder(asked.nets / name)[0] for name in (a, b)]
-    found = ms.connectivity(*networks, split.train.first(asked.limit), split.test, names=(a, b))
+    by = ms.TaskLoss(learning_rate=3e-3)
+    found = ms.connectivity(*networks, split.train.first(asked.limit), split.test, names=(a, b), by=by)
     asked.out.mkdir(parents=True, exist_ok=True)
     found.to_pandas().to_csv(asked.out / "points.csv", index=False)
     (asked.out / "connectivity.json").write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
