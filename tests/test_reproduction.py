@@ -85,7 +85,8 @@ def test_without_records_a_claim_is_not_run(monkeypatch, tmp_path):
     monkeypatch.setattr(judged, "FOLDER", tmp_path)
     judged.records.cache_clear()
     for claim in reproduction.CLAIMS:
-        if claim.name != "C15":
+        # These two have folders of their own.
+        if claim.name not in ("C15", "C16"):
             assert {reproduction.looked_at(part).verdict for part in claim.parts} == {"not run"}
 
 
