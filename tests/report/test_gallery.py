@@ -1,6 +1,7 @@
 """The charts of a run: which there are, and what a paper gets of them."""
 
 import dataclasses
+import itertools
 import xml.etree.ElementTree
 
 import pytest
@@ -94,3 +95,17 @@ def test_paper_figures_name_their_measure_and_the_published_curve(tmp_path):
 def test_a_curve_that_was_never_published_is_refused():
     with pytest.raises(SettingError, match="published figure 'fig99'"):
         Gallery(dataclasses.replace(nothing(), references=[Reference("x", "fig99", "y")])).datasets()
+
+
+def test_names_of_published_curves_do_not_stand_on_each_other():
+    alike = ("Object-Animal", "50% noise", "10% noise", "100% noise")
+    found = Gallery(
+        dataclasses.replace(nothing(), references=[Reference(one, "fig3A", one) for one in alike])
+    ).published
+    named = found.dropna(subset="lift")
+    assert sorted(named["label"]) == sorted(alike)
+    pixels = 240 / found["value"].max()
+    heights = sorted(named["value"] * pixels + named["lift"])
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 14
+    # Far apart from all others, a name stands right above its curve.
+    assert named.set_index("label")["lift"]["100% noise"] == 10

@@ -147,11 +147,9 @@ def _published(quantity: str, theme: Theme, *filters: str) -> list[alt.Chart]:
     line = base.mark_line(color=theme.ink.axis, strokeDash=[5, 4], strokeWidth=1.8, point=_dot(theme)).encode(
         x="place:Q", y="value:Q", detail="label:N", tooltip=[*tips, alt.Tooltip("value:Q", title=quantity)]
     )
-    peak = base.transform_joinaggregate(peak="max(value)", groupby=["label"]).transform_filter(
-        "datum.value == datum.peak"
-    )
+    peak = base.transform_filter("isValid(datum.lift)")
     side = alt.expr("datum.place > 0.75 ? 'right' : datum.place < 0.25 ? 'left' : 'center'")
-    name = peak.mark_text(align=side, dy=-10, color=theme.ink.faint, fontSize=11)
+    name = peak.mark_text(align=side, dy=alt.expr("-datum.lift"), color=theme.ink.faint, fontSize=11)
     return [line, name.encode(x="place:Q", y="value:Q", text="label:N")]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from modelstitch.figures import save_figure
@@ -21,6 +22,25 @@ from modelstitch.report.rows import DISTANCES, MEASURES, prepared, rows_of
 _CELL, _PRINTED = 36, (300, 220)
 # A published figure keeps its text when it is scaled; a raster does not.
 _ENDINGS = (".svg", ".png", ".pdf")
+
+
+# About how high a chart is, how high a name, and how wide as a share of the chart.
+_CHART, _NAME_HIGH, _NAME_WIDE = 240, 14, 0.5
+
+
+def _lifts(frame: pd.DataFrame) -> pd.Series[float]:
+    """How far above its highest point each curve is named, so that names do not stand on each other."""
+    lifts = pd.Series(np.nan, index=frame.index)
+    for _, rows in frame.dropna(subset="value").groupby("quantity"):
+        pixels = _CHART * rows["value"] / (rows["value"].max() - min(rows["value"].min(), 0.0) or 1.0)
+        placed: list[tuple[float, float]] = []
+        for peak in pixels.loc[rows.groupby("label", sort=False)["value"].idxmax()].sort_values().index:
+            x, y = float(rows["place"][peak]), float(pixels[peak]) + 10
+            while any(abs(x - other) < _NAME_WIDE and abs(y - high) < _NAME_HIGH for other, high in placed):
+                y += 2
+            placed.append((x, y))
+            lifts[peak] = y - float(pixels[peak])
+    return lifts
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +82,10 @@ class Gallery:
 
     @cached_property
     def published(self) -> pd.DataFrame:
-        """The points of the published curves asked for."""
+        """Points of the published curves asked for; ``lift`` is how far above its peak a curve is named, in pixels."""
         rows = [row for reference in self.findings.references for row in curve_of(reference)]
-        return pd.DataFrame(rows, columns=["label", "quantity", "place", "value"])
+        frame = pd.DataFrame(rows, columns=["label", "quantity", "place", "value"])
+        return frame.assign(lift=_lifts(frame))
 
     @cached_property
     def training(self) -> pd.DataFrame:
