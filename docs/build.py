@@ -5,7 +5,6 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where NAME
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
@@ -19,6 +18,7 @@ import reproduction
 import speed
 
 import modelstitch as ms
+from modelstitch.figures import connectivity_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -63,9 +63,15 @@ def _recipe(frame: pd.DataFrame) -> str:
     )
 
 
+def between() -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The networks between two others, and what was asked and found of them."""
+    told = json.loads((parts.CONNECTIVITY / "connectivity.json").read_text(encoding="utf-8"))
+    return parts.between(), told
+
+
 def connectivity_table() -> str:
     """One row a way between two networks: where it is worst; then how it was made."""
-    points, told = parts.between(), json.loads((parts.CONNECTIVITY / "connectivity.json").read_text(encoding="utf-8"))
+    points, told = between()
     lines = ["| way | worst at | test error there | points above the worse network | barrier |", "|---" * 5 + "|"]
     for way, rows in points[points["x"].between(0, 1, inclusive="neither")].groupby("way", sort=False):
         worst, barrier = rows.loc[rows["error"].idxmax()], told["barriers"][way]
@@ -102,16 +108,6 @@ def promises_table() -> str:
     return "\n".join(lines) + f"\n\nAll but {asymmetric} are symmetric. Least number of rows in the column *rows*."
 
 
-def recipe(name: str) -> Any:
-    """A script of recipes/, imported without being run."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def tables() -> dict[str, str]:
     """Every table that a page may ask for, by name."""
     seeds = ms.open_records(ROOT / "results" / "fashion_mnist_seeds" / "records.jsonl")
@@ -119,8 +115,8 @@ def tables() -> dict[str, str]:
         "fashion_mnist_seeds": penalty_table(seeds.to_pandas()),
         "connectivity": connectivity_table(),
         "promises": promises_table(),
-        "which_measure": recipe("which_measure").table(ROOT / "results" / "which_measure"),
-        "spurious_features": recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),
+        "which_measure": parts.recipe("which_measure").table(ROOT / "results" / "which_measure"),
+        "spurious_features": parts.recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),
         "reproduction": reproduction.table(),
         "reproduction_figures": paper.pictures(),
         "reproduction_made": reproduction.made_with(),
@@ -135,9 +131,11 @@ def main() -> None:
     for ending in ("png", "html"):
         ms.save_figure(records.plot(), folder / f"penalty.{ending}")
     spurious = ROOT / "results" / "spurious_features"
-    ms.save_figure(recipe("spurious_figure").figure(spurious), spurious / "spurious.png")
+    ms.save_figure(parts.recipe("spurious_figure").figure(spurious), spurious / "spurious.png")
     speed.draw()
     paper.draw()
+    points, told = between()
+    ms.save_figure(connectivity_curves(points, told), parts.CONNECTIVITY / "connectivity.png")
     made = tables()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

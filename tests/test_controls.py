@@ -9,12 +9,14 @@ from torch import nn
 
 from modelstitch import controls
 from modelstitch.budget import Budget
-from modelstitch.controls import noise, self_stitch, shuffled
+from modelstitch.controls import noise, shuffled
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.networks import build, stem_reset, untrained, weights_fingerprint
 from modelstitch.seeding import generator, seeded
-from modelstitch.stitching import prepare
+from modelstitch.stitches import Identity
+from modelstitch.stitching import Setting, prepare
+from modelstitch.sweep.groups import Shared, run
 
 
 def points(n, seed):
@@ -122,6 +124,12 @@ def one():
     return prepare(build("mlp", seed=0, widths=(5, 4), inputs=6, classes=3), "A", points(30, 1))
 
 
+def self_stitched(one, cuts, train, test, family=None):
+    """The network with itself, at these cuts."""
+    group = Shared(train, test, Setting(family or Identity())).group(one, one, [(cut, cut) for cut in cuts], "self")
+    return run([group], None)
+
+
 def assert_free(record):
     """The law: exactly nothing lost, for error and for loss, in value and interval."""
     assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0)
@@ -130,21 +138,20 @@ def assert_free(record):
 
 
 def test_a_self_stitch_costs_nothing_at_every_cut(one):
-    for record in self_stitch(one, one.captured.cuts, points(20, 0), points(30, 1)):
+    for record in self_stitched(one, one.captured.cuts, points(20, 0), points(30, 1)):
         assert_free(record)
         assert (record.control, record.matching, record.status) == ("self", "none", "ok")
         assert record.cka == pytest.approx(1, abs=1e-12)
 
 
-def test_canary_the_identity_law_catches_a_stitch_that_changes_a_little(one, monkeypatch):
-    class Nearly(controls.Identity):
+def test_canary_the_identity_law_catches_a_stitch_that_changes_a_little(one):
+    class Nearly(Identity):
         def build(self, bottom, top):
             layer = super().build(bottom, top)
             layer.register_forward_hook(lambda module, inputs, output: output * (1 + 1e-5))
             return layer
 
-    monkeypatch.setattr(controls, "Identity", Nearly)
-    (record,) = self_stitch(one, [one.captured.find("layer1")], points(20, 0), points(30, 1))
+    (record,) = self_stitched(one, [one.captured.find("layer1")], points(20, 0), points(30, 1), Nearly())
     with pytest.raises(AssertionError):
         assert_free(record)
 

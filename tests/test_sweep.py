@@ -28,7 +28,7 @@ from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.records import Store, open_records
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
-from modelstitch.stitching import prepare
+from modelstitch.stitching import Setting, prepare
 from modelstitch.sweep import groups, stitch, stitch_all
 
 matching_fit = importlib.import_module("modelstitch.matching.fit")
@@ -425,7 +425,8 @@ def test_a_resnet_and_a_myrtle_meet_where_their_maps_are_as_wide(real):
 @pytest.mark.parametrize("name", ["resnet18", "myrtle", "mlp"])
 def test_self_stitching_is_exact_at_every_cut_of_real_networks(real, fmnist_small, name):
     one, test = real[name], fmnist_small.test.first(200)
-    records = modelstitch.controls.self_stitch(one, one.captured.cuts, fmnist_small.train.first(20), test)
+    shared = groups.Shared(fmnist_small.train.first(20), test, Setting(Identity()))
+    records = groups.run([shared.group(one, one, [(cut, cut) for cut in one.captured.cuts], "self")], None)
     for place, record in zip(one.captured.cuts, records, strict=True):
         assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0), place
         assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0), place

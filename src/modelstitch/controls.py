@@ -27,39 +27,11 @@ from modelstitch.budget import Budget
 from modelstitch.cut import Capture, Cut
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.matching import moments_or_failures, paired_moments
+from modelstitch.matching import moments_or_failures
 from modelstitch.moments import Moments
-from modelstitch.records import Record
 from modelstitch.seeding import generator
-from modelstitch.stitches import Identity
-from modelstitch.stitching import Place, Prepared, Setting, Stitching, measure
+from modelstitch.stitching import Prepared
 from modelstitch.tensors import fingerprint
-
-
-def self_stitch(
-    one: Prepared,
-    cuts: Sequence[Cut],
-    train: Samples,
-    test: Samples,
-    seed: int = 0,
-) -> list[Record]:
-    """A network's own bottom, the identity, and its own top.
-
-    Args:
-        one: the network.
-        cuts: where.
-        train: named in the record; nothing is fitted.
-        test: to measure on.
-        seed: of the interval.
-
-    Returns:
-        A record for each cut, whose penalty is exactly 0.
-    """
-    moments = paired_moments(one.captured, one.captured, [(cut, cut) for cut in cuts], test, device=one.device)
-    stitchings = [Stitching(one.name, cut.name, one.name, cut.name) for cut in cuts]
-    places = [Place(where, test_moments=sums) for where, sums in zip(stitchings, moments, strict=True)]
-    found = measure(places, one, one, train, test, Setting(Identity(), seed=seed), control="self")
-    return [each.record for each in found]
 
 
 def noise(bottom: Prepared, cuts: Sequence[Cut], train: Samples, *, seed: int = 0, budget: Budget) -> Prepared:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import modelstitch as ms
 from modelstitch.errors import SettingError
 from modelstitch.parallel import Ranks, among, by_first, place_for, ranks
 
@@ -66,3 +67,12 @@ def test_it_computes_where_it_is_told_else_on_its_own_device():
     with among(Ranks(1, 2, "cuda:1")):
         assert place_for(None) == "cuda:1"
         assert place_for("cpu") == "cpu"
+
+
+def test_a_top_that_trains_along_is_refused_over_several_processes():
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    x = torch.randn(8, 3)
+    bottom, top = ms.bottom(network, "1", x), ms.top(network, "1", x)
+    data = ms.as_samples((x, torch.arange(8) % 2))
+    with among(Ranks(0, 2)), pytest.raises(SettingError, match="a top that trains along"):
+        ms.fit(ms.Identity(), bottom, top, data, by=ms.FineTune(epochs=1, batch_size=4))

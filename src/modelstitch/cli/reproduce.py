@@ -41,13 +41,29 @@ def reproduce(
 
     asked, text = paper_recipe(figure, size, data, data_folder)
     path = out / f"{asked.name}.sqlite"
-    found = carried_out(text, path, dry_run, as_json, networks, jobs, ray, memory, device, threads)
+    found = carried_out(
+        text,
+        path,
+        dry_run=dry_run,
+        as_json=as_json,
+        networks=networks,
+        jobs=jobs,
+        ray=ray,
+        memory=memory,
+        device=device,
+        threads=threads,
+    )
     if found is None:
         return
+    _show_page(path)
+    runs.run(*found, as_json)
+
+
+def _show_page(store: Path) -> None:
+    """Write the page and the figures beside a store."""
     from modelstitch.report import findings_of, write_figures, write_page
 
-    gathered = findings_of(path)
-    write_page(gathered, path.with_suffix(".html"))
-    write_figures(gathered, path.with_suffix(""))
-    show.talk(f"page: {path.with_suffix('.html')}; figures: {path.with_suffix('')}")
-    runs.run(*found, as_json)
+    gathered, page, figures = findings_of(store), store.with_suffix(".html"), store.with_suffix("")
+    write_page(gathered, page)
+    write_figures(gathered, figures)
+    show.talk(f"page: {page}; figures: {figures}")

@@ -46,7 +46,18 @@ def sweep(
 
     asked, text = read_recipe(recipe, size)
     path = out or Path("runs") / f"{asked.name}.sqlite"
-    found = carried_out(text, path, dry_run, as_json, networks, jobs, ray, memory, device, threads)
+    found = carried_out(
+        text,
+        path,
+        dry_run=dry_run,
+        as_json=as_json,
+        networks=networks,
+        jobs=jobs,
+        ray=ray,
+        memory=memory,
+        device=device,
+        threads=threads,
+    )
     if found is not None:
         runs.run(*found, as_json)
 
@@ -54,6 +65,7 @@ def sweep(
 def carried_out(
     text: str,
     path: Path,
+    *,
     dry_run: bool,
     as_json: bool,
     networks: Path,

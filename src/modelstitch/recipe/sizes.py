@@ -10,36 +10,28 @@ from typing import Any
 import yaml
 
 from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.recipe.plain import PlainLoader
 
 _WIDTH = 120
 
 
-class PlainLoader(yaml.SafeLoader):
-    """YAML without anchors: a few bytes of them can stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """A node that carries no anchor."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(problem="anchors and aliases are not read", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
-
-
 def at_size(text: str, size: str) -> str:
     """A recipe's text with one of its sizes written into it: a recipe of its own, below the same header."""
-    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    merged = laid_over(yaml.compose(text, Loader=PlainLoader), size, "recipe")
-    return header + yaml.serialize(merged, width=_WIDTH, allow_unicode=True)
+    return _written(laid_over(yaml.compose(text, Loader=PlainLoader), size, "recipe"), text)
 
 
 def with_data(text: str, name: str | None, folder: str | None) -> str:
     """A recipe's text with other data, called NAME-DATA where the data set is another."""
-    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     content = {key: value for key, value in (("name", name), ("folder", folder)) if value is not None}
     other = yaml.compose(yaml.safe_dump({"data": content}), Loader=PlainLoader)
     merged = _merged(yaml.compose(text, Loader=PlainLoader), other)
-    named = merged if name is None else _called(merged, name)
-    return header + yaml.serialize(named, width=_WIDTH, allow_unicode=True)
+    return _written(merged if name is None else _called(merged, name), text)
+
+
+def _written(recipe: Any, text: str) -> str:
+    """A recipe as YAML, below the header of the text that it was made from."""
+    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    return header + yaml.serialize(recipe, width=_WIDTH, allow_unicode=True)
 
 
 def laid_over(root: yaml.Node | None, size: str, source: str) -> Any:

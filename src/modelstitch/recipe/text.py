@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from modelstitch.errors import BadFile, SettingError, did_you_mean
 from modelstitch.recipe.advice import Place, known_at
 from modelstitch.recipe.model import LoadedNetwork, Recipe, TrainedNetwork
+from modelstitch.recipe.plain import PlainLoader
 from modelstitch.recipe.published import Reference, curve_of
-from modelstitch.recipe.sizes import PlainLoader, at_size, laid_over
+from modelstitch.recipe.sizes import at_size, laid_over
 
 Lines = dict[Place, int]
 """Line of every key and every item, counted from 1."""

@@ -101,12 +101,12 @@ class Shared:
         fits, tests = (_Statistics(bottom, top, pairs, samples, self.budget) for samples in (self.train, self.test))
         return Group(self, bottom, top, pairs, control, fits, tests)
 
-    def directions(self, a: Prepared, b: Prepared, *, both: bool, control: str = "") -> list[Group]:
+    def directions(self, a: Prepared, b: Prepared, *, both: bool) -> list[Group]:
         """Every stitching from a to b and, with ``both``, from b to a; both ways share their moments."""
         ways = [(a, b, self.pairs(a, b))] + ([(b, a, self.pairs(b, a))] if both else [])
         together = [pair if bottom is a else (pair[1], pair[0]) for bottom, _, pairs in ways for pair in pairs]
         fits, tests = (_Statistics(a, b, together, samples, self.budget) for samples in (self.train, self.test))
-        return [Group(self, bottom, top, pairs, control, fits, tests) for bottom, top, pairs in ways]
+        return [Group(self, bottom, top, pairs, "", fits, tests) for bottom, top, pairs in ways]
 
     def self_stitches(self, one: Prepared) -> Group:
         """The network with itself by the identity, at every cut."""
