@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,18 +41,8 @@ def reproduce(
 
     asked, text = paper_recipe(figure, size, data, data_folder)
     path = out / f"{asked.name}.sqlite"
-    found = carried_out(
-        text,
-        path,
-        dry_run=dry_run,
-        as_json=as_json,
-        networks=networks,
-        jobs=jobs,
-        ray=ray,
-        memory=memory,
-        device=device,
-        threads=threads,
-    )
+    where: dict[str, Any] = {"jobs": jobs, "ray": ray, "memory": memory, "device": device, "threads": threads}
+    found = carried_out(text, path, dry_run=dry_run, as_json=as_json, networks=networks, **where)
     if found is None:
         return
     _show_page(path)

@@ -46,18 +46,8 @@ def sweep(
 
     asked, text = read_recipe(recipe, size)
     path = out or Path("runs") / f"{asked.name}.sqlite"
-    found = carried_out(
-        text,
-        path,
-        dry_run=dry_run,
-        as_json=as_json,
-        networks=networks,
-        jobs=jobs,
-        ray=ray,
-        memory=memory,
-        device=device,
-        threads=threads,
-    )
+    where: dict[str, Any] = {"jobs": jobs, "ray": ray, "memory": memory, "device": device, "threads": threads}
+    found = carried_out(text, path, dry_run=dry_run, as_json=as_json, networks=networks, **where)
     if found is not None:
         runs.run(*found, as_json)
 
