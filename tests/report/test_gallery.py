@@ -9,7 +9,7 @@ from made import frame, grid, layers, nothing, real, record
 
 from modelstitch.errors import SettingError
 from modelstitch.records import CONTROLS
-from modelstitch.report import Reference, tables, write_figures
+from modelstitch.report import Reference, charts, tables, write_figures
 from modelstitch.report.charts import Names
 from modelstitch.report.gallery import Gallery
 from modelstitch.report.tables import controls
@@ -109,3 +109,16 @@ def test_names_of_published_curves_do_not_stand_on_each_other():
     assert min(b - a for a, b in itertools.pairwise(heights)) >= 14
     # Far apart from all others, a name stands right above its curve.
     assert named.set_index("label")["lift"]["100% noise"] == 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        (("Affine(), TaskLoss(epochs=4, learning_rate=0.003)", "Identity(), FineTune(epochs=10, top='fresh')"), True),
+        (("TaskLoss(epochs=4, learning_rate=0.003)", "TaskLoss(epochs=4, learning_rate=0.003, patience=2)"), False),
+    ],
+)
+def test_long_names_of_settings_are_cut_only_where_they_stay_distinct(settings, limit):
+    names = Names(("A → B",), settings)
+    legend = charts.penalty(names, charts.PRINT, (300, 220)).to_dict()["layer"][-1]["encoding"]["shape"]["legend"]
+    assert (legend["labelLimit"] > 0) == limit

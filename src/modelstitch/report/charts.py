@@ -27,6 +27,8 @@ LEGEND = "clicked"
 _TOLD = ("stitching:N", "penalty:Q", "penalty_low:Q", "penalty_high:Q", "error:Q", "error_top:Q", "cka:Q", "n_test:Q")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 PICKED = "datum.key == picked"
+# A setting's name in a legend: pixels, and letters that surely fit into them. The whole is in every tooltip and table.
+_LONGEST, _SHOWN = 230, 28
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _lines(names: Names, theme: Theme) -> dict[str, Any]:
     pairs, settings = list(names.pairs), list(names.settings)
     legend = alt.Legend(title=None) if len(pairs) <= READABLE else None
     told, field = (settings, "setting") if len(settings) > 1 else (pairs, "pair")
-    second = legend if field == "pair" or len(settings) > READABLE else _black(theme)
+    second = legend if field == "pair" or len(settings) > READABLE else _black(settings, theme)
     lines: dict[str, Any] = {
         "color": alt.Color("pair:N", scale=alt.Scale(domain=pairs, range=cycle(theme.series, pairs)), legend=legend),
         "shape": alt.Shape(f"{field}:N", scale=alt.Scale(domain=told, range=cycle(SHAPES, told)), legend=second),
@@ -94,9 +96,11 @@ def _lines(names: Names, theme: Theme) -> dict[str, Any]:
     return lines
 
 
-def _black(theme: Theme) -> alt.Legend:
-    """The legend of shapes, whose symbols have no colour of their own."""
-    return alt.Legend(title=None, columns=1, symbolFillColor=theme.ink.text, symbolStrokeWidth=0)
+def _black(settings: Sequence[str], theme: Theme) -> alt.Legend:
+    """The legend of shapes, whose symbols have no colour of their own; long names are cut where they stay distinct."""
+    cut = len({one[:_SHOWN] for one in settings}) == len(settings)
+    limit = _LONGEST if cut else 0
+    return alt.Legend(title=None, columns=1, labelLimit=limit, symbolFillColor=theme.ink.text, symbolStrokeWidth=0)
 
 
 def tips_of(names: Names) -> list[alt.Tooltip]:
