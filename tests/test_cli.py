@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import itertools
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -406,6 +408,16 @@ def test_the_doctor_is_content_here(run):
     assert checks["self-check"]["status"] == "ok"
     assert checks["torch"]["found"].startswith(torch.__version__)
     assert checks["data digits"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(("slower", "status"), [(3.0, "absent"), (0.5, "ok")])
+def test_the_doctor_says_whether_bfloat16_pays_on_this_processor(run, monkeypatch, slower, status):
+    # A clock that takes turns: a second for float32, then so many for bfloat16.
+    lasted = itertools.cycle([0.0, 1.0, 0.0, slower])
+    monkeypatch.setattr("modelstitch.doctor.time", SimpleNamespace(perf_counter=lambda: next(lasted)))
+    checks = {check["name"]: check for check in map(json.loads, run("doctor", "--json").out.splitlines())}
+    assert checks["bfloat16"]["status"] == status
+    assert f"{slower:.1f}" in checks["bfloat16"]["found"]
 
 
 def test_the_doctor_sees_halves_that_do_not_make_a_whole(run, monkeypatch):

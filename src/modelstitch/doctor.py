@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,9 @@ from modelstitch.penalty import penalty
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Identity
 from modelstitch.version import VERSION
+
+_SLOW = 1.5
+"""How many times as slow as float32 makes bfloat16 no choice."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ def examine() -> list[Check]:
         Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         Check("torch", "ok", f"{torch.__version__}, threads: {torch.get_num_threads()}"),
         Check("devices", "ok", ", ".join(_devices())),
+        _bfloat16(),
         *(_data_set(name) for name in DATA_SETS),
         _cache(),
         _self_check(),
@@ -54,6 +59,23 @@ def examine() -> list[Check]:
 def _devices() -> list[str]:
     gpus = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def _bfloat16() -> Check:
+    """How fast the processor convolves in bfloat16: one without such instructions takes ten times as long."""
+    layer, images = torch.nn.Conv2d(32, 32, 3), torch.zeros(32, 32, 14, 14)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    # The first turn warms up; the best of the others is what the machine can do.
+    for _ in range(4):
+        for low, times in seconds.items():
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low):
+                start = time.perf_counter()
+                layer(images)
+                times.append(time.perf_counter() - start)
+    ratio = min(seconds[True][1:]) / min(seconds[False][1:])
+    if ratio > _SLOW:
+        return Check("bfloat16", "absent", f"on the CPU {ratio:.1f} times as slow as float32: do not choose it there")
+    return Check("bfloat16", "ok", f"on the CPU {ratio:.2f} times the time of float32")
 
 
 def _data_set(name: str) -> Check:
