@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import choices
 import pandas as pd
 import paper
 import parts
@@ -119,6 +120,8 @@ def tables() -> dict[str, str]:
         "spurious_features": parts.recipe("spurious_figure").table(ROOT / "results" / "spurious_features"),
         "reproduction": reproduction.table(),
         "reproduction_figures": paper.pictures(),
+        "batch_norm_choice": choices.batch_norm(),
+        "stitch_data_choice": choices.stitch_data(),
         "reproduction_made": reproduction.made_with(),
         **speed.tables(),
     }

@@ -10,6 +10,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 
+import choices
 import judged
 import reproduction
 
@@ -92,3 +93,38 @@ def test_without_records_a_claim_is_not_run(monkeypatch, tmp_path):
 
 def test_every_claim_has_a_row():
     assert [claim.name for claim in reproduction.CLAIMS] == [f"C{n}" for n in range(1, 19)]
+
+
+def test_what_batch_statistics_change_is_told_cut_by_cut_over_pairs(monkeypatch):
+    more = {("a", 0): 1.0, ("a", 1): 2.0, ("b", 0): 0.0, ("b", 1): 4.0}
+    rows = [
+        (f"net-{pair}", f"net-{pair + 1}", cut, 1.0 + (mode == "batch") * change, "", mode)
+        for mode in ("frozen", "batch")
+        for (cut, pair), change in more.items()
+    ]
+    deep = {"a": 0.1, "b": 0.5}
+    monkeypatch.setattr(judged, "records", lambda figure: made(rows).assign(top_depth=lambda x: x["top_cut"].map(deep)))
+    head, _, *lines = choices.batch_norm().splitlines()
+    assert head.startswith("| cut | frozen | batch |")
+    assert [line.split(" | ")[:3] for line in lines] == [
+        ["| `a`", "+1.00", "+2.50"],
+        ["| `b`", "+1.00", "+3.00"],
+        ["| mean", "+1.00", "+2.75"],
+    ]
+    assert lines[-1].endswith(f"| {judged.over_seeds([0.5, 3.0])} |")
+
+
+def test_what_the_stitchs_data_change_is_told_for_each_bottom(monkeypatch):
+    rows = [(f"{of}-0", "some-1", "a", n, "", "frozen") for n, of in enumerate(choices.BOTTOMS) for _ in range(2)]
+    fitted = [10_000, 3_000] * 3
+    frame = made(rows).assign(top_depth=0.1, n_fit=fitted)
+    frame["penalty"] += frame["n_fit"] / 1e5
+    monkeypatch.setattr(judged, "records", lambda figure: frame)
+    assert choices.stitch_data().splitlines()[2] == "| `a` | +0.10 | +0.03 | +1.10 | +1.03 | +2.10 | +2.03 |"
+
+
+def test_without_records_nothing_is_said_of_choices(monkeypatch, tmp_path):
+    monkeypatch.setattr(judged, "FOLDER", tmp_path)
+    judged.records.cache_clear()
+    assert choices.batch_norm() == "No records: fig2a."
+    assert choices.stitch_data() == "No records: fig2c."
