@@ -1,6 +1,7 @@
 """A recipe carried out: the same records however it is run, whatever dies on the way, and nothing lost to a failure."""
 
 import dataclasses
+import multiprocessing
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ from modelstitch.data import load
 from modelstitch.errors import BadFile, DataError, NotWritable, SettingError
 from modelstitch.records import Store
 from modelstitch.stitching import stitched_from
-from modelstitch.sweep import foresee, run_recipe
+from modelstitch.sweep import engines, foresee, run_recipe
 from modelstitch.sweep.engines import Processes
 from modelstitch.sweep.execute import shop_of
 
@@ -87,8 +88,29 @@ def test_called_again_it_does_nothing_again(plain, monkeypatch):
     assert Store(folder / "run.sqlite").failures() == {}
 
 
-def test_processes_give_what_one_process_gives(plain, tmp_path):
+def test_processes_give_what_one_process_gives(plain, tmp_path, monkeypatch):
+    seats, start = [], engines._start
+    monkeypatch.setattr(engines, "_start", lambda *asked: seats.append(asked[-1]) or start(*asked))
     assert essence(run(tmp_path, engine=Processes(2))) == essence(plain[1])
+    # Two networks side by side; then each job takes a seat that nobody sits in.
+    assert seats[:2] == [0, 1]
+    assert set(seats) == {0, 1}
+
+
+@pytest.mark.parametrize(("device", "given"), [("cuda", [0, 1, 0]), ("cuda:1", []), (None, [])])
+def test_processes_share_out_the_gpus(plain, monkeypatch, device, given):
+    # Stands in for two GPUs: which one each process would take.
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(engines, "collected", lambda job, shop, done: engines.Failure("not looked at"))
+    shop = shop_of(RECIPE, networks=plain[0] / "nets")
+    shop = dataclasses.replace(shop, material=dataclasses.replace(shop.material, device=device))
+    for seat in range(3):
+        ours, theirs = multiprocessing.Pipe(duplex=False)
+        engines._worker(theirs, shop.plan.pairs[0], shop, frozenset(), 1, seat)
+        assert ours.recv().reason == "not looked at"
+    assert taken == given
 
 
 def test_a_process_that_dies_costs_its_job_alone(plain, tmp_path, monkeypatch):

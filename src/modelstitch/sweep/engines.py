@@ -59,39 +59,53 @@ class Processes:
     def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
         """Do the jobs, each as soon as a process is free; one whose process died is tried once more."""
         waiting = [(job, 1) for job in jobs]
-        running: dict[Connection, tuple[Job, int, SpawnProcess]] = {}
+        running: dict[Connection, _Running] = {}
         threads = max(1, torch.get_num_threads() // self.count)
         try:
             while waiting or running:
                 while waiting and len(running) < self.count:
                     job, tried = waiting.pop(0)
-                    connection, process = _start(job, shop, store.keys(), threads)
-                    running[connection] = (job, tried, process)
+                    seat = min(set(range(self.count)) - {one.seat for one in running.values()})
+                    connection, process = _start(job, shop, store.keys(), threads, seat)
+                    running[connection] = _Running(job, tried, process, seat)
                 ready = wait(list(running))
                 for connection in [one for one in running if one in ready]:
-                    job, tried, process = running.pop(connection)
-                    found = _received(connection, process)
-                    if found is None and tried == 1:
-                        waiting.append((job, 2))
+                    one = running.pop(connection)
+                    found = _received(connection, one.process)
+                    if found is None and one.tried == 1:
+                        waiting.append((one.job, 2))
                     else:
-                        yield job, found or Failure(f"its process died twice (exit code {process.exitcode})")
+                        yield one.job, found or Failure(f"its process died twice (exit code {one.process.exitcode})")
         finally:
-            for _, _, process in running.values():
-                process.kill()
-                process.join()
+            for one in running.values():
+                one.process.kill()
+                one.process.join()
 
 
-def _start(job: Job, shop: Shop, done: frozenset[str], threads: int) -> tuple[Connection, SpawnProcess]:
+@dataclass(frozen=True)
+class _Running:
+    """A job in a process: how often it was tried, and in which of the seats that processes take turns in."""
+
+    job: Job
+    tried: int
+    process: SpawnProcess
+    seat: int
+
+
+def _start(job: Job, shop: Shop, done: frozenset[str], threads: int, seat: int) -> tuple[Connection, SpawnProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_worker, args=(theirs, job, shop.fresh(), done, threads), daemon=True)
+    process = context.Process(target=_worker, args=(theirs, job, shop.fresh(), done, threads, seat), daemon=True)
     process.start()
     theirs.close()
     return ours, process
 
 
-def _worker(connection: Connection, job: Job, shop: Shop, done: frozenset[str], threads: int) -> None:
+def _worker(connection: Connection, job: Job, shop: Shop, done: frozenset[str], threads: int, seat: int) -> None:
     torch.set_num_threads(threads)
+    if shop.material.device == "cuda":
+        # In each process the word means another GPU, so that side by side they share out all of the machine's.
+        torch.cuda.set_device(seat % torch.cuda.device_count())
     connection.send(collected(job, shop, done))
     connection.close()
 
