@@ -74,7 +74,9 @@ def side_of(name: str, x: Rows) -> Side:
         NumericalFailure: a value is too large to be squared.
     """
     u = x.squared_norms
-    side = Side(len(u), x.mean, _product(x.centred, x.centred), u @ u, u @ x.centred)
+    # On some processors a product with itself is symmetric but for rounding; the mean makes it what `cross_of` gives.
+    half = _product(x.centred, x.centred) / 2
+    side = Side(len(u), x.mean, half + half.T, u @ u, u @ x.centred)
     require_finite(f"the squares of {name}", side.scatter)
     return side
 
