@@ -40,6 +40,10 @@ class Value:
     high: float
     of: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"{self.value} outside its own interval, {self.low} to {self.high}")
+
     def __str__(self) -> str:
         where = f" {self.of}" if self.of else ""
         return f"{self.value:+.2f} ({self.low:+.2f} to {self.high:+.2f}){where}"
@@ -131,11 +135,14 @@ def difference(figure: str, of: str, other: str, under: str, cuts: Sequence[str]
         chosen(figure, which, under, cuts, **columns).groupby("top_network")["penalty"].mean() for which in (of, other)
     ]
     per_top = (means[0] - means[1]).dropna()
+    if per_top.empty:
+        raise NotRun(f"{of} and {other} below one top in {figure}")
     if len(per_top) > 1:
         return over_seeds(list(per_top))
-    # One pair: the ends of both intervals, which is wide rather than narrow.
-    ends = [
-        chosen(figure, which, under, cuts, **columns)[["penalty_low", "penalty_high"]].mean() for which in (of, other)
-    ]
+    # One top in common: the ends of both intervals, which is wide rather than narrow.
+    ends = []
+    for which in (of, other):
+        rows = chosen(figure, which, under, cuts, **columns)
+        ends.append(rows[rows["top_network"] == per_top.index[0]][["penalty_low", "penalty_high"]].mean())
     low, high = ends[0]["penalty_low"] - ends[1]["penalty_high"], ends[0]["penalty_high"] - ends[1]["penalty_low"]
     return Value(float(per_top.iloc[0]), float(low), float(high))

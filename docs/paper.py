@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from judged import FOLDER
+import pandas as pd
+from judged import FOLDER, over_seeds
 
 import modelstitch as ms
 from modelstitch.recipe import paper_recipe, paper_recipes
@@ -19,10 +20,27 @@ def draw() -> None:
             recipe.name,
             recipe.question,
             text,
-            ms.open_records(FOLDER / f"{figure}-small.jsonl").to_pandas(),
+            by_kind(ms.open_records(FOLDER / f"{figure}-small.jsonl").to_pandas()),
             references=[Reference(f"{one.curve}, {one.figure}", one.figure, one.curve) for one in recipe.reference],
         )
         ms.save_figure(Gallery(findings).print()["penalty"], FOLDER / f"{figure}-small.png")
+
+
+def by_kind(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pairs that differ in their seeds alone as one, called after their kinds; where one failed, so has the kind.
+
+    The penalty becomes the mean over the pairs, and its interval Student's; of a single pair both stay as they are.
+    """
+    kinds = {side: frame[side].str.rsplit("-", n=1).str[0] for side in ("bottom_network", "top_network")}
+    alike = ["bottom_cut", "top_cut", "control", "data", "family", "matching", "batch_norm", "n_fit", "seed"]
+    found = []
+    for _, rows in frame.assign(**kinds).groupby([*kinds, *alike], sort=False):
+        one = rows.iloc[0].copy()
+        if len(rows) > 1 and (rows["status"] == "ok").all():
+            mean = over_seeds(list(rows["penalty"]))
+            one["penalty"], one["penalty_low"], one["penalty_high"] = mean.value, mean.low, mean.high
+        found.append(one if (rows["status"] == "ok").all() else rows[rows["status"] != "ok"].iloc[0])
+    return pd.DataFrame(found).reset_index(drop=True)
 
 
 def pictures() -> str:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 
 import choices
 import judged
+import paper
 import reproduction
 
 
@@ -82,6 +83,22 @@ def test_of_one_pair_the_difference_reaches_as_far_as_both_intervals(monkeypatch
     assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.8, 1.2))
 
 
+def test_of_one_top_in_common_nothing_else_enters_the_interval(monkeypatch):
+    rows = [("wide-0", f"net-{top}", "a", 2.0 + 10 * top, "", "frozen") for top in (0, 1)]
+    rows += [("net-5", "net-0", "a", 1.0, "", "frozen")]
+    monkeypatch.setattr(judged, "records", lambda figure: made(rows))
+    found = judged.difference("x", "wide", "net", "net")
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.8, 1.2))
+    monkeypatch.setattr(judged, "records", lambda figure: made(rows[1:]))
+    with pytest.raises(judged.NotRun, match="below one top"):
+        judged.difference("x", "wide", "net", "net")
+
+
+def test_a_number_outside_its_own_interval_is_refused():
+    with pytest.raises(ValueError, match="outside its own interval"):
+        judged.Value(1.83, 2.19, 4.16)
+
+
 def test_without_records_a_claim_is_not_run(monkeypatch, tmp_path):
     monkeypatch.setattr(judged, "FOLDER", tmp_path)
     judged.records.cache_clear()
@@ -93,6 +110,26 @@ def test_without_records_a_claim_is_not_run(monkeypatch, tmp_path):
 
 def test_every_claim_has_a_row():
     assert [claim.name for claim in reproduction.CLAIMS] == [f"C{n}" for n in range(1, 19)]
+
+
+def several(penalties, status="ok"):
+    rows = [(f"net-{i}", f"net-{i + 1}", "a", value, "", "frozen") for i, value in enumerate(penalties)]
+    same = {"bottom_cut": "a", "data": "d", "family": "f", "matching": "m", "n_fit": 1, "seed": 0}
+    return made(rows).assign(**same, status=status)
+
+
+def test_a_figure_shows_a_kind_by_the_mean_over_its_pairs():
+    (one,) = paper.by_kind(several([1.0, 2.5, 0.5])).to_dict("records")
+    mean = judged.over_seeds([1.0, 2.5, 0.5])
+    assert (one["bottom_network"], one["top_network"]) == ("net", "net")
+    assert (one["penalty"], one["penalty_low"], one["penalty_high"]) == (mean.value, mean.low, mean.high)
+    (alone,) = paper.by_kind(several([1.0])).to_dict("records")
+    assert (alone["penalty"], alone["penalty_low"], alone["penalty_high"]) == (1.0, 0.9, 1.1)
+
+
+def test_a_kind_with_a_failed_pair_has_no_mean():
+    (one,) = paper.by_kind(several([1.0, 2.0], status=["ok", "failed"])).to_dict("records")
+    assert one["status"] == "failed"
 
 
 def test_what_batch_statistics_change_is_told_cut_by_cut_over_pairs(monkeypatch):
