@@ -131,18 +131,14 @@ def within(label: str, values: Sequence[Value], low: float = -np.inf, high: floa
 
 def difference(figure: str, of: str, other: str, under: str, cuts: Sequence[str] = (), **columns: str | int) -> Value:
     """How much more bottoms lose than others below the same tops, mean over cuts, over pairs of seeds."""
-    means = [
-        chosen(figure, which, under, cuts, **columns).groupby("top_network")["penalty"].mean() for which in (of, other)
-    ]
+    rows = [chosen(figure, which, under, cuts, **columns) for which in (of, other)]
+    means = [one.groupby("top_network")["penalty"].mean() for one in rows]
     per_top = (means[0] - means[1]).dropna()
     if per_top.empty:
         raise NotRun(f"{of} and {other} below one top in {figure}")
     if len(per_top) > 1:
         return over_seeds(list(per_top))
     # One top in common: the ends of both intervals, which is wide rather than narrow.
-    ends = []
-    for which in (of, other):
-        rows = chosen(figure, which, under, cuts, **columns)
-        ends.append(rows[rows["top_network"] == per_top.index[0]][["penalty_low", "penalty_high"]].mean())
+    ends = [one.loc[one["top_network"] == per_top.index[0], ["penalty_low", "penalty_high"]].mean() for one in rows]
     low, high = ends[0]["penalty_low"] - ends[1]["penalty_high"], ends[0]["penalty_high"] - ends[1]["penalty_low"]
     return Value(float(per_top.iloc[0]), float(low), float(high))

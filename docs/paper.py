@@ -35,11 +35,12 @@ def by_kind(frame: pd.DataFrame) -> pd.DataFrame:
     alike = ["bottom_cut", "top_cut", "control", "data", "family", "matching", "batch_norm", "n_fit", "seed"]
     found = []
     for _, rows in frame.assign(**kinds).groupby([*kinds, *alike], sort=False):
-        one = rows.iloc[0].copy()
-        if len(rows) > 1 and (rows["status"] == "ok").all():
+        failed = rows[rows["status"] != "ok"]
+        one = (rows if failed.empty else failed).iloc[0].copy()
+        if len(rows) > 1 and failed.empty:
             mean = over_seeds(list(rows["penalty"]))
             one["penalty"], one["penalty_low"], one["penalty_high"] = mean.value, mean.low, mean.high
-        found.append(one if (rows["status"] == "ok").all() else rows[rows["status"] != "ok"].iloc[0])
+        found.append(one)
     return pd.DataFrame(found).reset_index(drop=True)
 
 

@@ -62,7 +62,7 @@ def _devices() -> list[str]:
 
 
 def _bfloat16() -> Check:
-    """How fast the processor convolves in bfloat16: one without such instructions takes ten times as long."""
+    """How fast the processor convolves in bfloat16: one without such instructions takes many times as long."""
     layer, images = torch.nn.Conv2d(32, 32, 3), torch.zeros(32, 32, 14, 14)
     seconds: dict[bool, list[float]] = {False: [], True: []}
     # The first turn warms up; the best of the others is what the machine can do.
