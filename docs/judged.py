@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 import modelstitch as ms
+from modelstitch.report.seeds import student
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "paper"
 
@@ -102,11 +102,9 @@ def chosen(figure: str, of: str, under: str, cuts: Sequence[str] = (), **columns
 
 def over_seeds(values: Sequence[float], of: str = "") -> Value:
     """The mean with Student's 95 % interval over independent values."""
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        raise NotRun(f"{n} pairs of seeds where an interval needs two")
-    reach = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return Value(mean, mean - reach, mean + reach, of)
+    if len(values) < 2:
+        raise NotRun(f"{len(values)} pairs of seeds where an interval needs two")
+    return Value(*student(values), of)
 
 
 def by_cut(frame: pd.DataFrame, column: str = "penalty") -> list[Value]:

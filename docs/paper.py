@@ -1,9 +1,8 @@
-"""The figures of docs/reproduction.md: the penalty chart of each report, from the records under results/paper/."""
+"""The figures of docs/reproduction.md: penalty over depth as each report draws it, over seeds where it has some."""
 
 from __future__ import annotations
 
-import pandas as pd
-from judged import FOLDER, over_seeds
+from judged import FOLDER
 
 import modelstitch as ms
 from modelstitch.recipe import paper_recipe, paper_recipes
@@ -20,28 +19,12 @@ def draw() -> None:
             recipe.name,
             recipe.question,
             text,
-            by_kind(ms.open_records(FOLDER / f"{figure}-small.jsonl").to_pandas()),
+            ms.open_records(FOLDER / f"{figure}-small.jsonl").to_pandas(),
             references=[Reference(f"{one.curve}, {one.figure}", one.figure, one.curve) for one in recipe.reference],
+            kinds=recipe.kinds(),
         )
-        ms.save_figure(Gallery(findings).print()["penalty"], FOLDER / f"{figure}-small.png")
-
-
-def by_kind(frame: pd.DataFrame) -> pd.DataFrame:
-    """Pairs that differ in their seeds alone as one, called after their kinds; where one failed, so has the kind.
-
-    The penalty becomes the mean over the pairs, and its interval Student's; of a single pair both stay as they are.
-    """
-    kinds = {side: frame[side].str.rsplit("-", n=1).str[0] for side in ("bottom_network", "top_network")}
-    alike = ["bottom_cut", "top_cut", "control", "data", "family", "matching", "batch_norm", "n_fit", "seed"]
-    found = []
-    for _, rows in frame.assign(**kinds).groupby([*kinds, *alike], sort=False):
-        failed = rows[rows["status"] != "ok"]
-        one = (rows if failed.empty else failed).iloc[0].copy()
-        if len(rows) > 1 and failed.empty:
-            mean = over_seeds(list(rows["penalty"]))
-            one["penalty"], one["penalty_low"], one["penalty_high"] = mean.value, mean.low, mean.high
-        found.append(one)
-    return pd.DataFrame(found).reset_index(drop=True)
+        charts = Gallery(findings).print()
+        ms.save_figure(charts.get("over_seeds", charts["penalty"]), FOLDER / f"{figure}-small.png")
 
 
 def pictures() -> str:

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
@@ -12,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 
 import choices
 import judged
-import paper
 import reproduction
+
+from modelstitch.report.seeds import student
 
 
 def value(low, high):
@@ -44,8 +44,7 @@ def test_what_is_shown_is_nearest_to_breaking_the_bound():
 def test_the_interval_over_seeds_is_students():
     values = [1.0, 2.5, 0.5]
     found = judged.over_seeds(values)
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (found.value, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    assert (found.value, found.low, found.high) == student(values)
     with pytest.raises(judged.NotRun, match="1 pairs of seeds"):
         judged.over_seeds([1.0])
 
@@ -110,26 +109,6 @@ def test_without_records_a_claim_is_not_run(monkeypatch, tmp_path):
 
 def test_every_claim_has_a_row():
     assert [claim.name for claim in reproduction.CLAIMS] == [f"C{n}" for n in range(1, 19)]
-
-
-def several(penalties, status="ok"):
-    rows = [(f"net-{i}", f"net-{i + 1}", "a", value, "", "frozen") for i, value in enumerate(penalties)]
-    same = {"bottom_cut": "a", "data": "d", "family": "f", "matching": "m", "n_fit": 1, "seed": 0}
-    return made(rows).assign(**same, status=status)
-
-
-def test_a_figure_shows_a_kind_by_the_mean_over_its_pairs():
-    (one,) = paper.by_kind(several([1.0, 2.5, 0.5])).to_dict("records")
-    mean = judged.over_seeds([1.0, 2.5, 0.5])
-    assert (one["bottom_network"], one["top_network"]) == ("net", "net")
-    assert (one["penalty"], one["penalty_low"], one["penalty_high"]) == (mean.value, mean.low, mean.high)
-    (alone,) = paper.by_kind(several([1.0])).to_dict("records")
-    assert (alone["penalty"], alone["penalty_low"], alone["penalty_high"]) == (1.0, 0.9, 1.1)
-
-
-def test_a_kind_with_a_failed_pair_has_no_mean():
-    (one,) = paper.by_kind(several([1.0, 2.0], status=["ok", "failed"])).to_dict("records")
-    assert one["status"] == "failed"
 
 
 def test_what_batch_statistics_change_is_told_cut_by_cut_over_pairs(monkeypatch):

@@ -205,6 +205,36 @@ def penalty(names: Names, theme: Theme, size: tuple[Any, int], control: str = ""
     return whole([_zero(theme), *published, mean, bars, points], names, theme, size)
 
 
+def over_seeds(kinds: Names, theme: Theme, size: tuple[Any, int]) -> alt.LayerChart:
+    """Penalty over the depth of the bottom, a line for each two kinds of networks; published curves beside it.
+
+    Nothing of it is picked: a point stands for several records.
+
+    Args:
+        kinds: those of the pairs that differ in more than their seeds.
+        theme: its colours.
+        size: width and height; the width may be ``container``.
+    """
+    base = alt.Chart(alt.NamedData(name="over_seeds"))
+    for one in (f"{_OURS} && datum.matched", _SETTING):
+        base = base.transform_filter(one)
+    lines = _lines(kinds, theme)
+    y = alt.Y("penalty:Q", title="penalty, points of test error", axis=alt.Axis(tickCount=6))
+    line = base.mark_line(opacity=0.75).encode(
+        x=_depth(), y=y, color=lines["color"], strokeDash=lines["strokeDash"], detail="setting:N"
+    )
+    bars = base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(
+        x="place:Q", y="penalty_low:Q", y2="penalty_high:Q", color=lines["color"]
+    )
+    told = ("pair:N", "setting:N", "bottom_cut:N", "top_cut:N", "n_pairs:Q")
+    tips = [alt.Tooltip(field, title=field.split(":")[0].replace("_", " ")) for field in told]
+    tips += [alt.Tooltip(field, title=title, format=form) for field, title, form in TIPS if field.startswith("penalty")]
+    points = base.mark_point(filled=True, size=60, stroke=theme.paper, strokeWidth=0.6).encode(
+        x="place:Q", y="penalty:Q", color=lines["color"], shape=lines["shape"], tooltip=tips
+    )
+    return whole([_zero(theme), *_published("penalty", theme), line, bars, points], kinds, theme, size)
+
+
 def measure_over_depth(names: Names, theme: Theme, size: tuple[Any, int], measure: str, title: str) -> alt.LayerChart:
     """The picked measure over the depth of the bottom; published curves where it is CKA."""
     base = base_of(f"{_OURS} && datum.matched", _SETTING).transform_calculate(value="datum[measure]")

@@ -33,6 +33,7 @@ class Findings:
         failures: by job, why a training or a pair failed as a whole.
         verdicts: what the recipe expects; the report judges it.
         references: published curves to draw beside the records.
+        kinds: what each network is called without its seed, where the recipe trains it from several.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Findings:
     failures: Mapping[str, str] = field(default_factory=dict)
     verdicts: Sequence[Claim] = ()
     references: Sequence[Reference] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)

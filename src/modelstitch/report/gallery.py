@@ -18,8 +18,10 @@ from modelstitch.report import charts, maps
 from modelstitch.report.charts import PRINT, READABLE, SCREEN, Names, Theme
 from modelstitch.report.findings import Findings
 from modelstitch.report.rows import DISTANCES, MEASURES, prepared, rows_of
+from modelstitch.report.seeds import PENALTY, over_seeds
 
 _CELL, _PRINTED = 36, (300, 220)
+_DRAWN = ["pair", "setting", "bottom_cut", "top_cut", "place", "matched", "status", "control", "n_pairs", *PENALTY]
 # A published figure keeps its text when it is scaled; a raster does not.
 _ENDINGS = (".svg", ".png", ".pdf")
 
@@ -58,6 +60,14 @@ class Gallery:
     def stitchings(self) -> pd.DataFrame:
         """The records that are no control and have a value."""
         return self.records[(self.records["status"] == "ok") & (self.records["control"] == "")]
+
+    @cached_property
+    def over_seeds(self) -> pd.DataFrame:
+        """The records, pairs that differ in their seeds alone as one; nothing where no such pairs are."""
+        frame = prepared(over_seeds(self.findings.records, self.findings.kinds))
+        proper = frame[frame["control"] != "self"]
+        # Without their keys: a point stands for several records.
+        return (frame if (proper["n_pairs"] > 1).any() else frame.iloc[:0])[_DRAWN]
 
     @cached_property
     def names(self) -> Names:
@@ -127,6 +137,7 @@ class Gallery:
         """All rows, by the names that the charts use."""
         return {
             "records": self.records,
+            "over_seeds": self.over_seeds,
             "similarities": self.similarities,
             "published": self.published,
             "training": self.training,
@@ -140,6 +151,8 @@ class Gallery:
                 drawn[control] = charts.penalty(self.names, theme, size, control)
         if len(self.stitchings):
             drawn["penalty"] = charts.penalty(self.names, theme, size)
+        if len(self.over_seeds):
+            drawn["over_seeds"] = charts.over_seeds(Names.of(self.over_seeds), theme, size)
         # On the page one chart shows any measure; on paper each has its own.
         shown = {"": "the measure picked"} if theme is SCREEN and self.measures else self.measures
         for name, title in shown.items():

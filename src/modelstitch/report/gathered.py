@@ -46,4 +46,5 @@ def findings_of(path: str | Path, recipe: str | None = None) -> Findings:
         failures=store.failures(),
         verdicts=asked.claims,
         references=[Reference(f"{one.curve}, {one.figure}", one.figure, one.curve) for one in asked.reference],
+        kinds=asked.kinds(),
     )

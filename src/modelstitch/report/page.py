@@ -62,7 +62,7 @@ def page(findings: Findings) -> str:
         scripts=scripts,
         style=Markup(_packaged("page.css")),
         data=Markup(script_json(_data(gallery, charts))),
-        verdicts=[_told(judge(claim, findings.records)) for claim in findings.verdicts],
+        verdicts=[_told(judge(claim, findings.records, findings.kinds)) for claim in findings.verdicts],
         rule=RULE,
         published=published(),
         gallery=gallery,

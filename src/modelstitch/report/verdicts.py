@@ -3,14 +3,17 @@
 One record **holds** when its whole 95 % interval lies within the bounds, both ends included, **fails** when the whole
 interval lies outside, and cannot tell when a bound cuts through the interval or when it failed and has no value. Of
 many records, ``each`` holds when all hold and fails when one fails; ``some`` holds when one holds and fails when all
-fail; ``mean`` is judged as one record whose penalty and interval ends are the means of theirs. That interval is wide
-rather than narrow: the records share their test examples, so their errors do not cancel as those of independent ones.
+fail; ``mean`` is judged as one record. Where the records are of several pairs that differ in their seeds alone, its
+interval is Student's over the pairs; else its ends are the means of theirs. That is wide rather than narrow: the
+records share their test examples, so their errors do not cancel as those of independent ones.
 
-Beware: the intervals speak of test examples. They say nothing of what other seeds or other data would have given.
+Beware: all intervals but Student's speak of test examples. They say nothing of what other seeds would have given, and
+none says anything of other data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -18,13 +21,15 @@ from typing import Any, Literal
 import pandas as pd
 
 from modelstitch.recipe import Claim
+from modelstitch.report.seeds import PENALTY, student
 
 Answer = Literal["holds", "fails", "cannot tell"]
 RULE = (
     "One stitching holds when its whole 95 % interval lies within the bounds and fails when the whole interval lies "
     "outside; otherwise it cannot tell, as when it failed and has no value. “Each” holds when all hold and fails when "
-    "one fails; “some” holds when one holds and fails when all fail; “mean” judges the mean penalty between the means "
-    "of the intervals' ends. The intervals are over test examples, not over seeds."
+    "one fails; “some” holds when one holds and fails when all fail; “mean” judges the mean penalty: over pairs that "
+    "differ in their seeds alone by Student's interval over these pairs, otherwise between the means of the intervals' "
+    "ends. All intervals but Student's are over test examples, not over seeds."
 )
 
 
@@ -58,12 +63,13 @@ class Verdict:
     key: str
 
 
-def judge(claim: Claim, records: pd.DataFrame) -> Verdict:
+def judge(claim: Claim, records: pd.DataFrame, kinds: Mapping[str, str] | None = None) -> Verdict:
     """Hold a claim against the records.
 
     Args:
         claim: what is expected.
         records: as `Records.to_pandas` gives them.
+        kinds: what each network is called without its seed; one that is not named is of its own kind.
 
     Example:
         >>> from modelstitch.recipe import Claim
@@ -79,8 +85,8 @@ def judge(claim: Claim, records: pd.DataFrame) -> Verdict:
     if ok.empty:
         why = f"all {len(meant)} stitchings failed" if failed else "no stitching fits the claim"
         return Verdict(claim.claim, _asked(claim), "cannot tell", why, None, None, None, len(meant), n_test, "")
-    answer, shown = _mean(claim, ok, failed) if claim.statistic == "mean" else _many(claim, ok, failed)
-    why = "over all" if claim.statistic == "mean" else str(shown["stitching"])
+    answer, shown = _mean(claim, ok, failed, kinds or {}) if claim.statistic == "mean" else _many(claim, ok, failed)
+    why = str(shown["stitching"])
     if failed:
         why += f"; {failed} of {len(meant)} failed, without a value"
     numbers = (float(shown["penalty"]), float(shown["penalty_low"]), float(shown["penalty_high"]))
@@ -129,12 +135,17 @@ def _one(claim: Claim, low: float, high: float) -> Answer:
     return "fails" if low > upper or high < lower else "cannot tell"
 
 
-def _mean(claim: Claim, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
-    mean = ok[["penalty", "penalty_low", "penalty_high"]].mean()
-    answer = _one(claim, mean["penalty_low"], mean["penalty_high"])
-    mean = mean.astype(object)
-    mean["key"] = ""
-    return "cannot tell" if failed else answer, mean
+def _mean(claim: Claim, ok: pd.DataFrame, failed: int, kinds: Mapping[str, str]) -> tuple[Answer, Mapping[str, Any]]:
+    of_pairs = ok.groupby(["bottom_network", "top_network"])["penalty"]
+    bottoms, tops = ({kinds.get(name, name) for name in ok[side]} for side in ("bottom_network", "top_network"))
+    # Pairs of other kinds differ in more than seeds; and of pairs at other cuts the means are not of one thing.
+    if of_pairs.ngroups > 1 and len(bottoms) == len(tops) == 1 and not failed and of_pairs.size().nunique() == 1:
+        numbers = student(list(of_pairs.mean()))
+        why = f"over all; Student's interval over {of_pairs.ngroups} pairs of seeds"
+    else:
+        numbers, why = tuple(ok[PENALTY].mean()), "over all"
+    shown = {**dict(zip(PENALTY, numbers, strict=True)), "key": "", "stitching": why}
+    return "cannot tell" if failed else _one(claim, *numbers[1:]), shown
 
 
 def _many(claim: Claim, ok: pd.DataFrame, failed: int) -> tuple[Answer, pd.Series[Any]]:
