@@ -15,8 +15,8 @@ from modelstitch.figures.style import styled
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 STARTS = {"least_squares": "least squares", "identity": "identity", "random": "random"}
-COLOURS = ("#0072B2", "#E69F00", "#CC79A7")
-SHAPES = ("circle", "square", "triangle-up")
+COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#000000")
+SHAPES = ("circle", "square", "triangle-up", "diamond")
 RATES = ("0.001", "0.003", "0.005", "0.01")
 ALLOWED = 0.3
 """By how many points of test error a short schedule may be worse than the best long one."""
@@ -51,10 +51,13 @@ def _table(head: list[str], rows: list[list[str]], below: str) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), "", below])
 
 
-def _where(found: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    threads = f"{found['threads']} threads" if found["threads"] > 1 else "1 thread"
-    return f"{versions}; {found['device']}, {threads}, commit {found['commit']}."
+def _where(*found: dict[str, Any]) -> str:
+    """Versions, machines and commits; of records that differ in these, each of them once."""
+    versions = ", ".join(f"{name} {version}" for name, version in found[0]["versions"].items())
+    machines, commits = (list(dict.fromkeys(one[name] for one in found)) for name in ("device", "commit"))
+    threads = f"{found[0]['threads']} threads" if found[0]["threads"] > 1 else "1 thread"
+    plural = "s" if len(commits) > 1 else ""
+    return f"{versions}; {' and '.join(machines)}, {threads}, commit{plural} {', '.join(commits)}."
 
 
 def _whole_sweep(found: dict[str, Any]) -> str:
@@ -130,24 +133,29 @@ def _all_pairs(found: dict[str, Any]) -> str:
 
 
 def schedules() -> pd.DataFrame:
-    """The records of recipes/short_schedule.py, with start and epochs as columns; least squares alone is epoch 0."""
+    """The records of recipes/short_schedule.py, with start and epochs as columns; least squares alone is epoch 0.
+
+    Where ``default``, 500 steps at the default's rate; all others begin at 1e-3.
+    """
     frame = ms.open_records(RESULTS / "short_schedule" / "records.jsonl").to_pandas()
-    told = frame["matching"].map(lambda text: re.search(r"epochs=(\d+).*start='(\w+)'", text))
+    told = frame["matching"].map(lambda text: re.search(r"epochs=(\d+), learning_rate=([\d.]+).*start='(\w+)'", text))
     frame["epochs"] = [int(one[1]) if one else 0 for one in told]
-    frame["start"] = [one[2] if one else "least_squares" for one in told]
+    frame["start"] = [one[3] if one else "least_squares" for one in told]
+    frame["default"] = [bool(one) and float(one[2]) == ms.TaskLoss().learning_rate for one in told]
     return frame
 
 
 def _short_schedule(frame: pd.DataFrame) -> str:
-    """A row a cut: least squares after ever more epochs, then the longest schedule from the other starts."""
-    longest, place = int(frame["epochs"].max()), ["top_network", "top_cut"]
-    from_it = frame[frame["start"] == "least_squares"]
+    """A row a cut: the default, least squares after ever more epochs, the longest schedule from the other starts."""
+    slow, place = frame[~frame["default"]], ["top_network", "top_cut"]
+    longest, from_it = int(slow["epochs"].max()), slow[slow["start"] == "least_squares"]
     columns = {f"{many}": from_it[from_it["epochs"] == many] for many in sorted(from_it["epochs"].unique())}
-    others = {told: frame[(frame["start"] == start) & (frame["epochs"] == longest)] for start, told in STARTS.items()}
+    columns["the default"] = frame[frame["default"]]
+    others = {told: slow[(slow["start"] == start) & (slow["epochs"] == longest)] for start, told in STARTS.items()}
     penalties = {name: found.set_index(place)["penalty"] for name, found in {**columns, **others}.items()}
     best = pd.concat([penalties[told] for told in STARTS.values()], axis=1).min(axis=1)
-    names = {**{name: f"least squares, {name}" for name in columns}, "identity": f"identity, {longest}"}
-    names["random"] = f"random, {longest}"
+    names = {name: name if name == "the default" else f"least squares, {name}" for name in columns}
+    names |= {"identity": f"identity, {longest}", "random": f"random, {longest}"}
     rows = []
     for cut in dict.fromkeys(frame["top_cut"]):
         here = [found[found.index.get_level_values("top_cut") == cut] for found in (penalties[name] for name in names)]
@@ -159,12 +167,13 @@ def _short_schedule(frame: pd.DataFrame) -> str:
     )
     first, per_epoch = frame.iloc[0], -(-int(frame["n_fit"].iloc[0]) // 128)
     below = (
-        f"Penalty in points of test error after so many epochs of {per_epoch} steps, mean over "
-        f"{frame['top_network'].nunique()} pairs of seeds. At most {ALLOWED} points above the best of the three starts "
+        f"Penalty in points of test error after so many epochs of {per_epoch} steps at {RATES[0]}, mean over "
+        f"{frame['top_network'].nunique()} pairs of seeds; the default takes 500 steps at "
+        f"{ms.TaskLoss().learning_rate} from least squares. At most {ALLOWED} points above the best of the three starts "
         f"after {longest} epochs are, from least squares: {near}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; "
-        f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_where(dict(first))}"
+        f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_where(*frame.to_dict('records'))}"
     )
     return _table(["cut", *names.values()], rows, below)
 
@@ -195,7 +204,7 @@ def _longer(frame: pd.DataFrame) -> str:
         f"{changed.max():+.2f} over {len(changed)}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, "
-        f"fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; {_where(dict(first))}"
+        f"fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; {_where(*frame.to_dict('records'))}"
     )
     return _table(["cut", *found], rows, below)
 
@@ -212,14 +221,15 @@ def _mean_of(found: pd.Series[float], pairs: int) -> str:
 
 
 def _schedule_figure(frame: pd.DataFrame) -> alt.ConcatChart:
-    """A panel a cut: penalty after so many epochs, a line for each start."""
-    frame = frame.assign(start=frame["start"].map(STARTS))
+    """A panel a cut: penalty after so many epochs, a line for each start; the default as a point of its own."""
+    default = f"least squares, at {ms.TaskLoss().learning_rate}"
+    frame = frame.assign(start=frame["start"].map(STARTS).mask(frame["default"], default))
     mean = (
         frame.groupby(["top_cut", "start", "epochs"], sort=False)["penalty"].agg(["mean", "min", "max"]).reset_index()
     )
     many = sorted(mean["epochs"].unique())
     mean["at"] = mean["epochs"].map(many.index)
-    order = list(STARTS.values())
+    order = [*STARTS.values(), default]
     colour = alt.Color("start:N", title="start", scale=alt.Scale(domain=order, range=list(COLOURS)))
     ticks = " : ".join(f"datum.value == {i} ? '{many_epochs}'" for i, many_epochs in enumerate(many))
     axis = alt.Axis(values=list(range(len(many))), labelExpr=f"{ticks} : ''", grid=False)
@@ -239,7 +249,7 @@ def _schedule_figure(frame: pd.DataFrame) -> alt.ConcatChart:
         panels.append((lines + points).properties(width=150, height=130, title=cut))
     title = alt.TitleParams(
         "Penalty against epochs, from every start",
-        subtitle="Mean over pairs of seeds, with the least and the largest. 0 epochs: least squares alone.",
+        subtitle="Mean over pairs of seeds, with the least and the largest. 0 epochs: least squares alone; 32: the default.",
     )
     return styled(alt.concat(*panels, columns=5, title=title))
 

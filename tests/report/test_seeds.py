@@ -6,11 +6,23 @@ from made import frame, layers, record
 from scipy import stats
 
 from modelstitch.recipe import Claim, parse_recipe
-from modelstitch.report import judge
+from modelstitch.records import Store
+from modelstitch.report import findings_of, judge
 from modelstitch.report.gallery import Gallery
+from modelstitch.report.page import page
 from modelstitch.report.seeds import over_seeds, student
 
 KINDS = {f"net-{seed}": "net" for seed in range(4)}
+RECIPE = """
+name: kinds
+question: Which?
+data: {name: digits}
+networks:
+  net: {architecture: resnet18, epochs: 1, seeds: [0, 1, 2, 7]}
+  given: {load: "timm:resnet18"}
+stitchings: [{pairs: [[net-0, net-1], [net-1, net-2]]}]
+claims: [{claim: so it is, statistic: mean, at_most: 9.0}]
+"""
 FAILED = {"status": "failed", "reason": "the loss is not finite"}
 
 
@@ -72,16 +84,17 @@ def test_no_records_are_no_rows():
 
 
 def test_the_kinds_are_those_of_the_recipe():
-    text = """
-name: kinds
-question: Which?
-data: {name: digits}
-networks:
-  net: {architecture: resnet18, epochs: 1, seeds: [0, 7]}
-  given: {load: "timm:resnet18"}
-stitchings: [{pairs: [[net-0, net-7]]}]
-"""
-    assert parse_recipe(text, "kinds").kinds() == {"net-0": "net", "net-7": "net"}
+    assert parse_recipe(RECIPE, "kinds").kinds() == {"net-0": "net", "net-1": "net", "net-2": "net", "net-7": "net"}
+
+
+def test_the_page_of_a_run_draws_and_judges_by_the_kinds_of_its_recipe(tmp_path):
+    store = Store(tmp_path / "run.sqlite")
+    store.add_recipe("kinds", RECIPE)
+    for one in pairs(1.0, 2.5):
+        store.append(one)
+    text = page(findings_of(store.path))
+    assert "interval over 2 pairs of seeds" in text
+    assert 'id="chart-over_seeds"' in text
 
 
 def test_a_run_of_several_seeds_has_a_chart_of_their_means():
