@@ -60,6 +60,10 @@ def _where(*found: dict[str, Any]) -> str:
     return f"{versions}; {' and '.join(machines)}, {threads}, commit{plural} {', '.join(commits)}."
 
 
+def _made(frame: pd.DataFrame) -> str:
+    return _where(*frame.to_dict("records"))
+
+
 def _whole_sweep(found: dict[str, Any]) -> str:
     setting = found["setting"]
     rows = [
@@ -169,11 +173,11 @@ def _short_schedule(frame: pd.DataFrame) -> str:
     below = (
         f"Penalty in points of test error after so many epochs of {per_epoch} steps at {RATES[0]}, mean over "
         f"{frame['top_network'].nunique()} pairs of seeds; the default takes 500 steps at "
-        f"{ms.TaskLoss().learning_rate} from least squares. At most {ALLOWED} points above the best of the three starts "
-        f"after {longest} epochs are, from least squares: {near}. "
+        f"{ms.TaskLoss().learning_rate} from least squares. At most {ALLOWED} points above the best of the three "
+        f"starts after {longest} epochs are, from least squares: {near}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; "
-        f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_where(*frame.to_dict('records'))}"
+        f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_made(frame)}"
     )
     return _table(["cut", *names.values()], rows, below)
 
@@ -204,7 +208,7 @@ def _longer(frame: pd.DataFrame) -> str:
         f"{changed.max():+.2f} over {len(changed)}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, "
-        f"fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; {_where(*frame.to_dict('records'))}"
+        f"fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; {_made(frame)}"
     )
     return _table(["cut", *found], rows, below)
 
@@ -249,7 +253,7 @@ def _schedule_figure(frame: pd.DataFrame) -> alt.ConcatChart:
         panels.append((lines + points).properties(width=150, height=130, title=cut))
     title = alt.TitleParams(
         "Penalty against epochs, from every start",
-        subtitle="Mean over pairs of seeds, with the least and the largest. 0 epochs: least squares alone; 32: the default.",
+        subtitle="Mean over pairs of seeds, with the least and the largest. 0: least squares alone; 32: the default.",
     )
     return styled(alt.concat(*panels, columns=5, title=title))
 
