@@ -79,6 +79,12 @@ def test_a_failed_pair_leaves_its_kind_without_a_mean():
     assert np.isnan(one["penalty"])
 
 
+def test_a_failed_seed_of_the_matching_leaves_its_kind_without_a_mean():
+    (one,) = rows(*pairs(1.0), record("net-0", "net-1", seed=1, **FAILED))
+    assert one["status"] == "failed"
+    assert np.isnan(one["penalty"])
+
+
 def test_no_records_are_no_rows():
     assert rows() == []
 
