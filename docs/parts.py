@@ -126,11 +126,11 @@ def tuned(label: str, control: str) -> Callable[[], Found]:
     return found
 
 
-def frozen(label: str, of: str, high: float = np.inf, low: float = -np.inf) -> Callable[[], Found]:
-    """How many points more a network errs than one that trains as a whole on all data, over seeds."""
+def errs(label: str, figure: str, of: str, high: float = np.inf, low: float = -np.inf) -> Callable[[], Found]:
+    """How many points more a bottom's network errs by itself than the top's, over pairs of seeds."""
 
     def found() -> Found:
-        rows = records("fig9")
+        rows = records(figure)
         rows = rows[rows["of"].str.startswith(of)].drop_duplicates("bottom_network")
         return within(label, [over_seeds(list(rows["error_bottom"] - rows["error_top"]))], low, high)
 

@@ -15,8 +15,8 @@ from parts import (
     at_cuts,
     at_every_cut,
     blind,
+    errs,
     folds,
-    frozen,
     kernels,
     more,
     selves,
@@ -111,6 +111,8 @@ CLAIMS = (
             more("fewer data ", "fig2c", "few", "some", "some", low=0, n_fit=10000),
             more("fitted on the top's own data: more ", "fig2c", "many", "some", "some", high=0, n_fit=3000),
             more("and fewer ", "fig2c", "few", "some", "some", low=0, n_fit=3000),
+            errs("what is supposed: networks of more data err less than the top ", "fig2c", "many", high=0),
+            errs("and of fewer more ", "fig2c", "few", low=0),
         ),
     ),
     Claim(
@@ -160,7 +162,7 @@ CLAIMS = (
         "first and last layers of little data, frozen, cost little (≤ 3 above training all on all)",
         "2.4 (5,000 samples alone: 43.5)",
         RECIPE.format("fig9"),
-        (frozen("frozen ", "frozen", high=3), frozen("little data alone ", "few", low=3)),
+        (errs("frozen ", "fig9", "frozen", high=3), errs("little data alone ", "fig9", "few", low=3)),
     ),
     Claim(
         "C15",
