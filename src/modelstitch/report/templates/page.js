@@ -120,7 +120,7 @@
     }
     for (const param of spec.params ?? []) if (picks[param.name]) param.value = picks[param.name];
     // As many names beside each other as the place has room for.
-    const names = distinct(stitched, "pair").map((name) => 26 + 6.6 * name.length);
+    const names = distinct(stitched, "pair").map((name) => 40 + 6.8 * name.length);
     spec.config.legend.columns = Math.max(1, Math.floor((place.clientWidth - 60) / Math.max(120, ...names)));
     spec.config.legend.layout = { bottom: { direction: "vertical", anchor: "start", margin: 6 } };
     spec.config.legend.labelLimit = Math.max(120, place.clientWidth - 90);
