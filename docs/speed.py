@@ -164,11 +164,8 @@ def _short_schedule(frame: pd.DataFrame) -> str:
     for cut in dict.fromkeys(frame["top_cut"]):
         here = [found[found.index.get_level_values("top_cut") == cut] for found in (penalties[name] for name in names)]
         rows.append([f"`{cut}`", *(_mean_of(found, frame["top_network"].nunique()) for found in here)])
-    near = ", ".join(
-        f"{int((penalties[name] - best <= ALLOWED).sum())} of {len(best)} after {name} (at worst "
-        f"{(penalties[name] - best).max():+.2f})"
-        for name in columns
-    )
+    above = {name: (penalties[name] - best).dropna() for name in columns}
+    near = ", ".join(f"{_near(found)} after {name} (at worst {found.max():+.2f})" for name, found in above.items())
     first, per_epoch = frame.iloc[0], -(-int(frame["n_fit"].iloc[0]) // 128)
     below = (
         f"Penalty in points of test error after so many epochs of {per_epoch} steps at {RATES[0]}, mean over "
@@ -198,7 +195,7 @@ def _longer(frame: pd.DataFrame) -> str:
     near = []
     for rate in RATES:
         gained = (found[_steps(rate)] - found["30 epochs"]).dropna()
-        near.append(f"{int((gained <= ALLOWED).sum())} of {len(gained)} at {rate} (at worst {gained.max():+.2f})")
+        near.append(f"{_near(gained)} at {rate} (at worst {gained.max():+.2f})")
     changed = found[f"{_steps(RATES[0])}, bfloat16"] - found[_steps(RATES[0])]
     first = frame.iloc[0]
     below = (
@@ -215,6 +212,10 @@ def _longer(frame: pd.DataFrame) -> str:
 
 def _steps(rate: str) -> str:
     return f"500 steps at {rate}"
+
+
+def _near(above: pd.Series[float]) -> str:
+    return f"{int((above <= ALLOWED).sum())} of {len(above)}"
 
 
 def _mean_of(found: pd.Series[float], pairs: int) -> str:
