@@ -181,7 +181,8 @@ def test_a_first_row_far_from_the_others_costs_them_no_digits():
     x, y = sides(60, 600, 500)
     x[::20] += 20.0
     found = tabled([x.float()], [y.float()], 20).value(0, 0)
-    assert found == pytest.approx(oracle(x, y, 20), abs=2e-7)
+    # What the docstring promises; about the first row alone, the error would be 9e-6.
+    assert found == pytest.approx(oracle(x, y, 20), abs=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -235,7 +236,8 @@ def test_regression_a_dead_layer_costs_the_others_nothing(value, dtype):
     x, y = (side.to(dtype) for side in sides(50, 5, 4))
     dead = torch.full_like(x, value)
     table = tabled([x, dead], [dead, y], 16)
-    assert table.value(0, 1) == tabled([x], [y], 16).value(0, 0)
+    # To the last bit or so: a product of two layers by two may round otherwise than one by one.
+    assert table.value(0, 1) == pytest.approx(tabled([x], [y], 16).value(0, 0), rel=1e-14)
     with pytest.raises(NumericalFailure, match=r"x\[1\] is constant"):
         table.value(1, 1)
     with pytest.raises(NumericalFailure, match=r"y\[0\] is constant"):
