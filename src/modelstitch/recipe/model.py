@@ -218,8 +218,8 @@ class Recipe(_Part):
 
     def kinds(self) -> dict[str, str]:
         """The key under ``networks`` of every network that is trained: what those that differ in their seed share."""
-        trained = {name: one for name, one in self.networks.items() if isinstance(one, TrainedNetwork)}
-        return {f"{name}-{seed}": name for name, one in trained.items() for seed in one.seeds}
+        trained = {name: seed for name, (one, seed) in self.network_names().items() if isinstance(one, TrainedNetwork)}
+        return {name: name.removesuffix(f"-{seed}") for name, seed in trained.items()}
 
     def network_names(self) -> dict[str, tuple[TrainedNetwork | LoadedNetwork, int]]:
         """Every network by the name it goes by, with its description and seed: ``NAME-SEED`` where it is trained."""
