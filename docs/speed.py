@@ -17,7 +17,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 STARTS = {"least_squares": "least squares", "identity": "identity", "random": "random"}
 COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#000000")
 SHAPES = ("circle", "square", "triangle-up", "diamond")
-RATES = ("0.001", "0.003", "0.005", "0.01")
+RATES = ("0.001", "0.003", "0.005", "0.01", "'by_width'")
+DEFAULT = RATES[-1]
+RULE = "the default begins at 0.005 up to 25 channels and at 0.128 / channels above"
 ALLOWED = 0.3
 """By how many points of test error a short schedule may be worse than the best long one."""
 
@@ -139,26 +141,26 @@ def _all_pairs(found: dict[str, Any]) -> str:
 def schedules() -> pd.DataFrame:
     """The records of recipes/short_schedule.py, with start and epochs as columns; least squares alone is epoch 0.
 
-    Where ``default``, 500 steps at the default's rate; all others begin at 1e-3.
+    ``quick`` says at which rate 500 steps began; where it says nothing, a whole schedule began at 1e-3.
     """
     frame = ms.open_records(RESULTS / "short_schedule" / "records.jsonl").to_pandas()
-    told = frame["matching"].map(lambda text: re.search(r"epochs=(\d+), learning_rate=([\d.]+).*start='(\w+)'", text))
+    told = frame["matching"].map(lambda text: re.search(r"epochs=(\d+), learning_rate=(.+?),.*start='(\w+)'", text))
     frame["epochs"] = [int(one[1]) if one else 0 for one in told]
     frame["start"] = [one[3] if one else "least_squares" for one in told]
-    frame["default"] = [bool(one) and float(one[2]) == ms.TaskLoss().learning_rate for one in told]
+    frame["quick"] = [one[2] if one and one[2] != RATES[0] else "" for one in told]
     return frame
 
 
 def _short_schedule(frame: pd.DataFrame) -> str:
     """A row a cut: the default, least squares after ever more epochs, the longest schedule from the other starts."""
-    slow, place = frame[~frame["default"]], ["top_network", "top_cut"]
+    slow, place = frame[frame["quick"] == ""], ["top_network", "top_cut"]
     longest, from_it = int(slow["epochs"].max()), slow[slow["start"] == "least_squares"]
     columns = {f"{many}": from_it[from_it["epochs"] == many] for many in sorted(from_it["epochs"].unique())}
-    columns["the default"] = frame[frame["default"]]
+    columns |= {_steps(rate): part for rate, part in frame.groupby("quick") if rate}
     others = {told: slow[(slow["start"] == start) & (slow["epochs"] == longest)] for start, told in STARTS.items()}
     penalties = {name: found.set_index(place)["penalty"] for name, found in {**columns, **others}.items()}
     best = pd.concat([penalties[told] for told in STARTS.values()], axis=1).min(axis=1)
-    names = {name: name if name == "the default" else f"least squares, {name}" for name in columns}
+    names = {name: f"least squares, {name}" if name.isdigit() else name for name in columns}
     names |= {"identity": f"identity, {longest}", "random": f"random, {longest}"}
     rows = []
     for cut in dict.fromkeys(frame["top_cut"]):
@@ -169,9 +171,9 @@ def _short_schedule(frame: pd.DataFrame) -> str:
     first, per_epoch = frame.iloc[0], -(-int(frame["n_fit"].iloc[0]) // 128)
     below = (
         f"Penalty in points of test error after so many epochs of {per_epoch} steps at {RATES[0]}, mean over "
-        f"{frame['top_network'].nunique()} pairs of seeds; the default takes 500 steps at "
-        f"{ms.TaskLoss().learning_rate} from least squares. At most {ALLOWED} points above the best of the three "
-        f"starts after {longest} epochs are, from least squares: {near}. "
+        f"{frame['top_network'].nunique()} pairs of seeds; the default takes 500 steps from least squares; {RULE}. "
+        f"At most {ALLOWED} points above the best of the three starts after {longest} epochs are, from least squares: "
+        f"{near}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; "
         f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_made(frame)}"
@@ -183,7 +185,8 @@ def _longer(frame: pd.DataFrame) -> str:
     """A row a cut: 500 steps at each rate and in sixteen bits, and thirty epochs; means over the pairs that have it."""
     matching, coarse = frame["matching"], frame["matching"].str.contains("bfloat16")
     told = {"least squares alone": matching.str.startswith("Direct")}
-    for rate in RATES:
+    rates = [rate for rate in RATES if matching.str.contains(f"epochs=7, learning_rate={rate},").any()]
+    for rate in rates:
         told[_steps(rate)] = matching.str.contains(f"epochs=7, learning_rate={rate},") & ~coarse
     told |= {f"{_steps(RATES[0])}, bfloat16": coarse, "30 epochs": matching.str.contains("epochs=30,")}
     found = {name: frame[where].set_index(["top_network", "top_cut"])["penalty"] for name, where in told.items()}
@@ -193,15 +196,15 @@ def _longer(frame: pd.DataFrame) -> str:
         for cut in dict.fromkeys(frame["top_cut"])
     ]
     near = []
-    for rate in RATES:
-        gained = (found[_steps(rate)] - found["30 epochs"]).dropna()
-        near.append(f"{_near(gained)} at {rate} (at worst {gained.max():+.2f})")
+    for rate in rates:
+        gained, how = (found[_steps(rate)] - found["30 epochs"]).dropna(), f"at {rate}"
+        near.append(f"{_near(gained)} {'by default' if rate == DEFAULT else how} (at worst {gained.max():+.2f})")
     changed = found[f"{_steps(RATES[0])}, bfloat16"] - found[_steps(RATES[0])]
     first = frame.iloc[0]
     below = (
-        f"Penalty in points of test error, from least squares, mean over pairs of seeds; the default is "
-        f"{ms.TaskLoss().learning_rate}, thirty epochs begin at {RATES[0]}. At most {ALLOWED} points above thirty "
-        f"epochs are, after 500 steps: {', '.join(near)}. bfloat16 beside float32: {changed.min():+.2f} to "
+        f"Penalty in points of test error, from least squares, mean over pairs of seeds; {RULE}; thirty epochs begin "
+        f"at {RATES[0]}. At most {ALLOWED} points above thirty epochs are, after 500 steps: {', '.join(near)}. "
+        f"bfloat16 beside float32: {changed.min():+.2f} to "
         f"{changed.max():+.2f} over {len(changed)}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, "
@@ -211,7 +214,7 @@ def _longer(frame: pd.DataFrame) -> str:
 
 
 def _steps(rate: str) -> str:
-    return f"500 steps at {rate}"
+    return "the default" if rate == DEFAULT else f"500 steps at {rate}"
 
 
 def _near(above: pd.Series[float]) -> str:
@@ -227,8 +230,8 @@ def _mean_of(found: pd.Series[float], pairs: int) -> str:
 
 def _schedule_figure(frame: pd.DataFrame) -> alt.ConcatChart:
     """A panel a cut: penalty after so many epochs, a line for each start; the default as a point of its own."""
-    default = f"least squares, at {ms.TaskLoss().learning_rate}"
-    frame = frame.assign(start=frame["start"].map(STARTS).mask(frame["default"], default))
+    default = _steps(frame["quick"].max())
+    frame = frame.assign(start=frame["start"].map(STARTS).mask(frame["quick"] != "", default))
     mean = (
         frame.groupby(["top_cut", "start", "epochs"], sort=False)["penalty"].agg(["mean", "min", "max"]).reset_index()
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
 _FIGURE = "A figure: .png, .svg, .pdf or .html; may be repeated."
 _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-out tenth of the train set."
+_RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wide layers)."
 _FAMILY = "affine, bn_affine_bn, identity, orthogonal or permutation."
 
 
@@ -34,7 +35,7 @@ def stitch(
     kernel: Annotated[int | None, typer.Option(help="Side of the stitch's convolution, odd.")] = None,
     by: Annotated[str, typer.Option(help="task (the loss of the stitched network) or direct (closed form).")] = "task",
     epochs: Annotated[int | None, typer.Option(help="By task: passes over the data (default: 500 steps).")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="By task: at the beginning.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help=_RATE)] = None,
     batch_size: Annotated[int | None, typer.Option(help="By task: examples a step.")] = None,
     start: Annotated[str | None, typer.Option(help="By task: least_squares, identity or random.")] = None,
     patience: Annotated[int | None, typer.Option(help=_PATIENCE)] = None,

@@ -59,6 +59,11 @@ class _Run:
         top = self.stitched.top
         return [self.stitched.stitch, *([top] if any(one.requires_grad for one in top.parameters()) else [])]
 
+    def group(self, how: TaskLoss) -> dict[str, object]:
+        """What the optimiser moves, and how fast at the beginning."""
+        moved = [one for one in self.stitched.parameters() if one.requires_grad]
+        return {"params": moved, "lr": how.rate(self.stitched.bottom.cut.channels or 1)}
+
     @property
     def label(self) -> str:
         return f"{self.stitched.bottom.cut.name} -> {self.stitched.top.cut.name}"
@@ -97,8 +102,7 @@ def descend(
     ranks().copy_from_first(tensor for run in runs for tensor in run.stitched.stitch.state_dict().values())
     epochs = how.over(len(train)).epochs or 1
     fit_on, held_out = _parts(len(train), how, seed)
-    groups = [{"params": [one for one in run.stitched.parameters() if one.requires_grad]} for run in runs]
-    optimiser = torch.optim.Adam(groups, lr=how.learning_rate)
+    optimiser = torch.optim.Adam([run.group(how) for run in runs])
     per_epoch = steps_per_epoch(len(fit_on), how.batch_size)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * per_epoch)
     label = runs[0].label if len(runs) == 1 else f"{len(runs)} stitches"

@@ -12,11 +12,13 @@ from modelstitch.errors import SettingError
 BatchNorm = Literal["frozen", "batch"]
 Start = Literal["least_squares", "identity", "random"]
 Precision = Literal["float32", "bfloat16"]
+ByWidth = Literal["by_width"]
 BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNorm)
 STARTS: tuple[str, ...] = get_args(Start)
 TopStart = Literal["fresh", "trained"]
 TOP_STARTS: tuple[str, ...] = get_args(TopStart)
 _STEPS = 500
+_RATE, _RATE_BY_CHANNEL = 5e-3, 0.128
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
@@ -42,7 +44,10 @@ class TaskLoss:
     Args:
         epochs: passes over the train set; by default as many as make 500 steps, at least one. What counts from a
             least-squares start is steps: 500 are two epochs of 60,000 images, and 32 of 2,000, where one falls short.
-        learning_rate: at the beginning.
+        learning_rate: at the beginning: the same number for every stitch, or ``by_width``, ``min(0.005, 0.128 / c)``
+            for ``c`` channels at the bottom's cut: 0.005 up to 25 channels, 0.001 at 128. Adam moves every weight by
+            about the rate at each step, and an output by that times the channels it sums over; so a rate that is right
+            for few channels moves a wide stitch too far (Yang et al. 2022, *Tensor Programs V*).
         batch_size: examples a step.
         start: ``least_squares`` (the family's closed form), ``identity``, or ``random``.
         patience: stop when the loss on a held-out tenth of the train set has not fallen for so many epochs, and keep
@@ -52,7 +57,7 @@ class TaskLoss:
     """
 
     epochs: int | None = None
-    learning_rate: float = 5e-3
+    learning_rate: float | ByWidth = "by_width"
     batch_size: int = 128
     start: Start = "least_squares"
     patience: int | None = None
@@ -61,7 +66,9 @@ class TaskLoss:
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch_size", 2), ("learning_rate", 0)):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= low):
+            if name == "learning_rate" and isinstance(value, str):
+                self._check_rate_rule(value)
+            elif value is not None and not (math.isfinite(value) and value >= low):
                 raise SettingError(f"task loss with {name}={value}", "no such matching", f"choose {low} or more")
         if self.patience is not None and self.patience < 1:
             do = "choose 1 or more, or leave it out"
@@ -71,6 +78,20 @@ class TaskLoss:
             if value not in known:
                 do = f"choose one of {', '.join(known)}"
                 raise SettingError(f"task loss with {name}={value!r}", f"no such {name}", do)
+
+    def _check_rate_rule(self, told: str) -> None:
+        if told != "by_width":
+            asked, do = f"task loss with learning_rate={told!r}", "choose a number, or 'by_width'"
+            raise SettingError(asked, "no such rule", do)
+
+    def rate(self, channels: int) -> float:
+        """The learning rate at the beginning, for a stitch from a cut with so many channels.
+
+        Example:
+            >>> TaskLoss().rate(16), TaskLoss().rate(128), TaskLoss(learning_rate=0.003).rate(128)
+            (0.005, 0.001, 0.003)
+        """
+        return min(_RATE, _RATE_BY_CHANNEL / channels) if self.learning_rate == "by_width" else self.learning_rate
 
     def over(self, examples: int) -> TaskLoss:
         """The same with its number of epochs told, for so many examples.
@@ -102,7 +123,7 @@ class FineTune(TaskLoss):
 
     Args:
         epochs: as of `TaskLoss`, as are the following; examples come as stored, without augmentation.
-        learning_rate: of Adam.
+        learning_rate: of Adam, for the stitch and the copy alike; a number.
         batch_size: examples a step.
         start: of the stitch; with an `Identity` family there is none.
         patience: an early stop.
@@ -110,6 +131,7 @@ class FineTune(TaskLoss):
         top: ``fresh`` weights for the copy, or those of the ``trained`` top.
     """
 
+    learning_rate: float | ByWidth = _RATE
     start: Start = "identity"
     top: TopStart = "fresh"
 
@@ -118,6 +140,10 @@ class FineTune(TaskLoss):
         if self.top not in TOP_STARTS:
             do = f"choose one of {', '.join(TOP_STARTS)}"
             raise SettingError(f"fine-tuning with top={self.top!r}", "no such beginning", do)
+
+    def _check_rate_rule(self, told: str) -> None:
+        found = "a rule for stitches, and a whole top that trains along"
+        raise SettingError(f"fine-tuning with learning_rate={told!r}", found, "choose a number")
 
 
 Matching = Direct | TaskLoss

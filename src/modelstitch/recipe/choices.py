@@ -60,14 +60,12 @@ class _Descent(_Choice):
 
     Attributes:
         epochs: passes over the data; as many as make 500 steps unless told otherwise.
-        learning_rate: at the beginning.
         batch_size: examples a step.
         patience: an early stop on a held-out tenth of the train set.
         precision: while fitting.
     """
 
     epochs: PositiveInt | None = None
-    learning_rate: Rate = 5e-3
     batch_size: Annotated[int, Field(ge=2)] = 128
     patience: PositiveInt | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -78,10 +76,12 @@ class TaskMatching(_Descent):
 
     Attributes:
         name: ``task``.
+        learning_rate: at the beginning; a number, or ``by_width``: less for stitches of many channels.
         start: where to begin.
     """
 
     name: Literal["task"]
+    learning_rate: Rate | Literal["by_width"] = "by_width"
     start: Literal["least_squares", "identity", "random"] = "least_squares"
 
 
@@ -90,11 +90,13 @@ class FineTuneMatching(_Descent):
 
     Attributes:
         name: ``fine_tune``.
+        learning_rate: at the beginning, of stitch and top.
         start: where the stitch begins; the family ``identity`` has none.
         top: ``fresh`` weights for the copy, or those of the ``trained`` top.
     """
 
     name: Literal["fine_tune"]
+    learning_rate: Rate = 5e-3
     start: Literal["least_squares", "identity", "random"] = "identity"
     top: Literal["fresh", "trained"] = "fresh"
 
