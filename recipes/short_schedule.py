@@ -49,13 +49,14 @@ def main() -> None:
     parser.add_argument("--starts", default=",".join(STARTS))
     parser.add_argument("--rates", default=str(ms.TaskLoss().learning_rate), help="where 500 steps begin")
     parser.add_argument("--pairs", default="01,12,20", help="which seeds, bottom then top")
+    parser.add_argument("--cuts", help="by name, commas between; all block cuts unless told")
     asked = parser.parse_args()
     split = ms.load("fashion_mnist")
     train, store = split.train.first(asked.limit), ms.Store(asked.out)
     pairs = asked.pairs.split(",")
     seeds = sorted(set("".join(pairs)))
     ready = {s: prepare(load_folder(asked.nets / f"seed{s}")[0], f"seed{s}", split.test) for s in seeds}
-    plain = Shared(train, split.test, Setting())
+    plain = Shared(train, split.test, Setting(), asked.cuts.split(",") if asked.cuts else "blocks")
     groups = [plain.group(ready[a], ready[b], plain.pairs(ready[a], ready[b])) for a, b in pairs]
     for by in settings(
         [int(many) for many in asked.epochs.split(",")],
