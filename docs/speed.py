@@ -37,7 +37,8 @@ def tables() -> dict[str, str]:
         "scaling": _scaling(record("scaling")),
         "profile": _profile(record("profile_sweep")),
         "all_pairs": _all_pairs(record("all_pairs_cka")),
-        "short_schedule": _short_schedule(schedules()),
+        "short_schedule": _short_schedule(_with_default(schedules(), False)),
+        "default": _short_schedule(_with_default(schedules(), True)),
         "longer": _longer(ms.open_records(RESULTS / "short_schedule" / "longer.jsonl").to_pandas()),
     }
 
@@ -148,32 +149,43 @@ def schedules() -> pd.DataFrame:
     frame["epochs"] = [int(one[1]) if one else 0 for one in told]
     frame["start"] = [one[3] if one else "least_squares" for one in told]
     frame["quick"] = [one[2] if one and one[2] != RATES[0] else "" for one in told]
-    return frame
+    return _paired(frame)
+
+
+def _paired(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the pair as a column: by weights, as seeds give others on another kind of processor."""
+    return frame.assign(pair=frame["bottom_weights"] + frame["top_weights"])
+
+
+def _with_default(frame: pd.DataFrame, it: bool) -> pd.DataFrame:
+    """The pairs that the default was fitted to, or the others."""
+    theirs = frame["pair"].isin(frame.loc[frame["quick"] == DEFAULT, "pair"])
+    return frame[theirs == it]
 
 
 def _short_schedule(frame: pd.DataFrame) -> str:
-    """A row a cut: the default, least squares after ever more epochs, the longest schedule from the other starts."""
-    slow, place = frame[frame["quick"] == ""], ["top_network", "top_cut"]
+    """A row a cut: least squares after ever more epochs, 500 steps, the longest schedule from the other starts."""
+    slow = frame[frame["quick"] == ""]
     longest, from_it = int(slow["epochs"].max()), slow[slow["start"] == "least_squares"]
     columns = {f"{many}": from_it[from_it["epochs"] == many] for many in sorted(from_it["epochs"].unique())}
     columns |= {_steps(rate): part for rate, part in frame.groupby("quick") if rate}
     others = {told: slow[(slow["start"] == start) & (slow["epochs"] == longest)] for start, told in STARTS.items()}
-    penalties = {name: found.set_index(place)["penalty"] for name, found in {**columns, **others}.items()}
+    penalties = {name: found.set_index(["pair", "top_cut"])["penalty"] for name, found in {**columns, **others}.items()}
     best = pd.concat([penalties[told] for told in STARTS.values()], axis=1).min(axis=1)
     names = {name: f"least squares, {name}" if name.isdigit() else name for name in columns}
     names |= {"identity": f"identity, {longest}", "random": f"random, {longest}"}
     rows = []
     for cut in dict.fromkeys(frame["top_cut"]):
         here = [found[found.index.get_level_values("top_cut") == cut] for found in (penalties[name] for name in names)]
-        rows.append([f"`{cut}`", *(_mean_of(found, frame["top_network"].nunique()) for found in here)])
+        rows.append([f"`{cut}`", *(_mean_of(found, frame["pair"].nunique()) for found in here)])
     above = {name: (penalties[name] - best).dropna() for name in columns}
     near = ", ".join(f"{_near(found)} after {name} (at worst {found.max():+.2f})" for name, found in above.items())
     first, per_epoch = frame.iloc[0], -(-int(frame["n_fit"].iloc[0]) // 128)
     below = (
         f"Penalty in points of test error after so many epochs of {per_epoch} steps at {RATES[0]}, mean over "
-        f"{frame['top_network'].nunique()} pairs of seeds; the default takes 500 steps from least squares; {RULE}. "
+        f"{frame['pair'].nunique()} pairs of networks; 500 steps are from least squares; {RULE}. "
         f"At most {ALLOWED} points above the best of the three starts after {longest} epochs are, from least squares: "
-        f"{near}. "
+        f"{near}. The other two starts were followed at {len(penalties['random'])} of these {len(best)} places. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; "
         f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_made(frame)}"
@@ -183,14 +195,15 @@ def _short_schedule(frame: pd.DataFrame) -> str:
 
 def _longer(frame: pd.DataFrame) -> str:
     """A row a cut: 500 steps at each rate and in sixteen bits, and thirty epochs; means over the pairs that have it."""
+    frame = _paired(frame)
     matching, coarse = frame["matching"], frame["matching"].str.contains("bfloat16")
     told = {"least squares alone": matching.str.startswith("Direct")}
     rates = [rate for rate in RATES if matching.str.contains(f"epochs=7, learning_rate={rate},").any()]
     for rate in rates:
         told[_steps(rate)] = matching.str.contains(f"epochs=7, learning_rate={rate},") & ~coarse
     told |= {f"{_steps(RATES[0])}, bfloat16": coarse, "30 epochs": matching.str.contains("epochs=30,")}
-    found = {name: frame[where].set_index(["top_network", "top_cut"])["penalty"] for name, where in told.items()}
-    pairs = frame["top_network"].nunique()
+    found = {name: frame[where].set_index(["pair", "top_cut"])["penalty"] for name, where in told.items()}
+    pairs = frame["pair"].nunique()
     rows = [
         [f"`{cut}`", *(_mean_of(one[one.index.get_level_values("top_cut") == cut], pairs) for one in found.values())]
         for cut in dict.fromkeys(frame["top_cut"])
@@ -229,35 +242,33 @@ def _mean_of(found: pd.Series[float], pairs: int) -> str:
 
 
 def _schedule_figure(frame: pd.DataFrame) -> alt.ConcatChart:
-    """A panel a cut: penalty after so many epochs, a line for each start; the default as a point of its own."""
-    default = _steps(frame["quick"].max())
-    frame = frame.assign(start=frame["start"].map(STARTS).mask(frame["quick"] != "", default))
-    mean = (
-        frame.groupby(["top_cut", "start", "epochs"], sort=False)["penalty"].agg(["mean", "min", "max"]).reset_index()
-    )
-    many = sorted(mean["epochs"].unique())
-    mean["at"] = mean["epochs"].map(many.index)
-    order = [*STARTS.values(), default]
+    """A panel a cut: penalty after so many epochs, a line for each start and pair; the default as points of its own."""
+    frame = frame[frame["quick"].isin(["", DEFAULT])]
+    frame = frame.assign(start=frame["start"].map(STARTS).mask(frame["quick"] == DEFAULT, _steps(DEFAULT)))
+    many = sorted(frame["epochs"].unique())
+    frame = frame.assign(at=frame["epochs"].map(many.index))
+    order = [*STARTS.values(), _steps(DEFAULT)]
     colour = alt.Color("start:N", title="start", scale=alt.Scale(domain=order, range=list(COLOURS)))
+    shape = alt.Shape("start:N", title="start", scale=alt.Scale(domain=order, range=list(SHAPES)))
     ticks = " : ".join(f"datum.value == {i} ? '{many_epochs}'" for i, many_epochs in enumerate(many))
     axis = alt.Axis(values=list(range(len(many))), labelExpr=f"{ticks} : ''", grid=False)
     # Even up to a point, then by powers: least squares and the other starts lie two powers of ten apart.
     scale = alt.Scale(type="symlog", constant=1, domain=[-0.5, 100], nice=False)
     axis_y = alt.Axis(values=[0, 1, 3, 10, 30, 100], labelOverlap=False)
-    low = alt.Y("min:Q", title="penalty, points", scale=scale, axis=axis_y)
     panels = []
     for cut in dict.fromkeys(frame["top_cut"]):
-        base = alt.Chart(mean[mean["top_cut"] == cut]).encode(
-            x=alt.X("at:Q", title="epochs", axis=axis, scale=alt.Scale(domain=[-0.2, len(many) - 0.8])), color=colour
+        here = frame.loc[frame["top_cut"] == cut, ["pair", "start", "at", "penalty"]]
+        base = alt.Chart(here).encode(
+            x=alt.X("at:Q", title="epochs", axis=axis, scale=alt.Scale(domain=[-0.2, len(many) - 0.8])),
+            y=alt.Y("penalty:Q", title="penalty, points", scale=scale, axis=axis_y),
+            color=colour,
         )
-        y = alt.Y("mean:Q", title="penalty, points", scale=scale, axis=axis_y)
-        shape = alt.Shape("start:N", title="start", scale=alt.Scale(domain=order, range=list(SHAPES)))
-        lines = base.mark_line().encode(y=y) + base.mark_rule().encode(y=low, y2="max:Q")
-        points = base.mark_point(filled=True, size=50, opacity=1).encode(y=y, shape=shape)
+        lines = base.mark_line(opacity=0.4, strokeWidth=1).encode(detail="pair:N")
+        points = base.mark_point(filled=True, size=30, opacity=0.9).encode(shape=shape)
         panels.append((lines + points).properties(width=150, height=130, title=cut))
     title = alt.TitleParams(
         "Penalty against epochs, from every start",
-        subtitle="Mean over pairs of seeds, with the least and the largest. 0: least squares alone; 32: the default.",
+        subtitle="A line a pair of networks. 0: least squares alone; 32: the default, on the pairs that have it.",
     )
     return styled(alt.concat(*panels, columns=5, title=title))
 
