@@ -62,7 +62,10 @@ class _Run:
     def group(self, how: TaskLoss) -> dict[str, object]:
         """What the optimiser moves, and how fast at the beginning."""
         moved = [one for one in self.stitched.parameters() if one.requires_grad]
-        return {"params": moved, "lr": how.rate(self.stitched.bottom.cut.channels or 1)}
+        # Every family has refused a number of channels that may vary.
+        channels = self.stitched.bottom.cut.channels
+        assert channels is not None
+        return {"params": moved, "lr": how.rate(channels)}
 
     @property
     def label(self) -> str:
