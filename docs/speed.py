@@ -291,7 +291,7 @@ def _scaling_figure(found: dict[str, Any]) -> alt.ConcatChart:
     """Two rows, seconds by powers and MB; a column for each series."""
     frame = pd.DataFrame(found["rows"])
     panels = []
-    powers, even = alt.Scale(type="log", domain=[0.5, 100]), alt.Scale(domain=[0, 1600])
+    powers, even = alt.Scale(type="log", domain=[0.3, 100]), alt.Scale(domain=[0, 1600])
     for column, what, scale in (("seconds", "seconds", powers), ("peak", "peak memory, MB", even)):
         for series in dict.fromkeys(frame["series"]):
             part = frame[frame["series"] == series].copy()
