@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("nets", type=Path)
     parser.add_argument("out", type=Path, help="a store, such as run.sqlite")
     parser.add_argument("--limit", type=int, default=2000, help="train images to fit on")
-    parser.add_argument("--epochs", default="1,4,30")
+    parser.add_argument("--epochs", default="1,4,30", help="of the long schedules; '' for none")
     parser.add_argument("--starts", default=",".join(STARTS))
     parser.add_argument("--rates", default=str(ms.TaskLoss().learning_rate), help="where 500 steps begin")
     parser.add_argument("--pairs", default="01,12,20", help="which seeds, bottom then top")
@@ -59,7 +59,7 @@ def main() -> None:
     plain = Shared(train, split.test, Setting(), asked.cuts.split(",") if asked.cuts else "blocks")
     groups = [plain.group(ready[a], ready[b], plain.pairs(ready[a], ready[b])) for a, b in pairs]
     for by in settings(
-        [int(many) for many in asked.epochs.split(",")],
+        [int(many) for many in asked.epochs.split(",") if many],
         asked.starts.split(","),
         ["by_width" if rate == "by_width" else float(rate) for rate in asked.rates.split(",")],
     ):
