@@ -84,7 +84,8 @@ def _whole_sweep(found: dict[str, Any]) -> str:
         f"Ten stitches, {setting['images']:,} images of noise, width {setting['width']}, {setting['epochs']} epoch, "
         f"batches of {setting['batch']}. Naive for {setting['naive_epochs']} epochs takes "
         f"{setting['naive_over_ours']:.0f} times as long as ours with start and {setting['epochs']} epoch, and "
-        f"{setting['naive_over_longer']:.0f} times as long as with start and {setting['longer']}. "
+        f"{setting['naive_over_longer']:.0f} times as long as with start and "
+        f"{setting['longer'] * setting['epochs']}. "
         f"Medians of 3 runs that took turns; {_where(found)}"
     )
     return _table(["way", "seconds", "over floor", "CPU seconds", "peak, MB", "page faults"], rows, below)
