@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modelstitch.data.samples import Samples
-from modelstitch.errors import ClassMismatch, DataError, NumericalFailure, SettingError
+from modelstitch.errors import TaskMismatch, DataError, NumericalFailure, SettingError
 from modelstitch.penalty import Interval, Outcome, Penalty, agreement, evaluate, outcome_of, penalty, penalty_of
 from modelstitch.seeding import generator, numpy_generator
 
@@ -64,13 +64,13 @@ def test_large_logits_have_a_finite_loss():
 
 @pytest.mark.parametrize("shape", [(6,), (6, 3, 1), (5, 3), ()])
 def test_logits_that_are_not_one_row_per_example_are_refused(shape):
-    with pytest.raises(ClassMismatch, match=r"logits of shape \("):
+    with pytest.raises(TaskMismatch, match=r"logits of shape \("):
         outcome_of(torch.zeros(shape), torch.zeros(6).long())
 
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_label_without_a_logit_is_refused(label):
-    with pytest.raises(ClassMismatch, match="logits for 3 classes"):
+    with pytest.raises(TaskMismatch, match="logits for 3 classes"):
         outcome_of(torch.zeros(2, 3), torch.tensor([0, label]))
 
 
@@ -113,7 +113,7 @@ def test_every_training_flag_is_restored_after_an_error():
     network = Net(classes=4).train()
     network.body[1].training = False
     before = flags(network)
-    with pytest.raises(ClassMismatch, match="logits of shape"):
+    with pytest.raises(TaskMismatch, match="logits of shape"):
         evaluate(network, samples())
     assert flags(network) == before
 
@@ -140,12 +140,12 @@ def test_no_gradient_is_recorded():
 
 @pytest.mark.parametrize("shape", [(20, 4), (20,), (20, 3, 1)])
 def test_a_network_with_other_classes_is_refused(shape):
-    with pytest.raises(ClassMismatch, match="'toy', which has 3 classes"):
+    with pytest.raises(TaskMismatch, match="'toy', which has 3 classes"):
         evaluate(lambda x: torch.zeros(shape), samples())
 
 
 def test_a_network_that_loses_examples_is_refused():
-    with pytest.raises(ClassMismatch, match=r"logits of shape \(19, 3\)"):
+    with pytest.raises(TaskMismatch, match=r"logits of shape \(19, 3\)"):
         evaluate(lambda x: x[1:, :3], samples())
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelstitch.data import Samples
-from modelstitch.errors import ClassMismatch, NotationError, NotCuttable, NumericalFailure, ShapeMismatch
+from modelstitch.errors import TaskMismatch, NotationError, NotCuttable, NumericalFailure, ShapeMismatch
 from modelstitch.matching import Direct
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.seeding import generator
@@ -118,7 +118,7 @@ def test_classes_that_agree_pass():
     ],
 )
 def test_classes_that_differ_are_refused(networks, message):
-    with pytest.raises(ClassMismatch, match=message):
+    with pytest.raises(TaskMismatch, match=message):
         check_classes(list(networks.items()), TEST)
 
 

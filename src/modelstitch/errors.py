@@ -6,7 +6,7 @@
     ├── NotCuttable        (TypeError)        the network can neither be exported nor replayed
     ├── ShapeMismatch      (ValueError)       the family cannot map one cut onto the other
     ├── CannotFold         (ValueError)       a neighbouring layer cannot take a stitch in
-    ├── ClassMismatch      (ValueError)       the networks or the data disagree about the classes
+    ├── TaskMismatch       (ValueError)       outputs, targets and task do not belong together
     ├── DataError          (ValueError)       empty, one-class, out-of-range, overlapping or non-finite data
     ├── NumericalFailure   (ArithmeticError)  a result is not a finite number, so there is no result
     ├── SettingError       (ValueError)       an option has a value that it cannot have
@@ -64,8 +64,8 @@ class CannotFold(StitchError, ValueError):
     """A neighbouring layer cannot take a stitch in."""
 
 
-class ClassMismatch(StitchError, ValueError):
-    """The networks, or the data and a network, disagree about the classes."""
+class TaskMismatch(StitchError, ValueError):
+    """Outputs, targets and task do not belong together."""
 
 
 class DataError(StitchError, ValueError):

@@ -1,10 +1,10 @@
-"""The shared shapes, the fingerprint of tensors, and the one place that says which axis holds the channels."""
+"""What networks are called with, the shared shapes, fingerprints, and which axis holds the channels."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,8 +15,49 @@ Logits = Float[Tensor, "n classes"]
 Labels = Int[Tensor, " n"]
 Rows = Float[Tensor, "rows channels"]
 
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a network is called with: ``network(x)``, ``network(x, y)`` or ``network(**mapping)``; examples on axis 0."""
+
 Kind = Literal["map", "tokens", "vector"]
 """map: channels on axis 1, positions after it; tokens: channels on the last axis; vector: one axis of channels."""
+
+
+def call(network: Callable[..., Any], inputs: Inputs) -> Any:
+    """Call a network, or a half of one, with inputs in any of the three forms.
+
+    Example:
+        >>> call(torch.add, (torch.ones(2), torch.ones(2))), call(torch.neg, torch.ones(1))
+        (tensor([2., 2.]), tensor([-1.]))
+    """
+    if isinstance(inputs, Tensor):
+        return network(inputs)
+    return network(**inputs) if isinstance(inputs, Mapping) else network(*inputs)
+
+
+def each(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """The same form with every tensor changed.
+
+    Example:
+        >>> each(torch.neg, {"x": torch.ones(1)})
+        {'x': tensor([-1.])}
+    """
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: function(tensor) for name, tensor in inputs.items()}
+    return tuple(function(tensor) for tensor in inputs)
+
+
+def leaves(inputs: Inputs) -> list[Tensor]:
+    """The tensors in order; the first is the main input.
+
+    Example:
+        >>> [tuple(one.shape) for one in leaves((torch.ones(2, 3), torch.ones(2)))]
+        [(2, 3), (2,)]
+    """
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    return list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
 
 
 def rows(activation: Tensor, kind: Kind) -> Tensor:

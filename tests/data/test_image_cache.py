@@ -204,7 +204,7 @@ def test_the_images_are_mapped_and_so_are_their_parts(tmp_path):
     for one in (samples, samples.first(10), dataclasses.replace(samples, labels=1 - labels)):
         assert mapping_of(one.inputs).endswith("folder-state.npy")
         assert " r--s " in mapping_of(one.inputs)
-    assert not mapping_of(next(samples.batches())[0]).endswith(".npy")
+    assert not mapping_of(next(samples.batches()).inputs).endswith(".npy")
 
 
 @needs_proc

@@ -43,7 +43,7 @@ def test_batches_keep_the_order_and_the_last_may_be_one():
     samples, order = images(), torch.tensor([6, 0, 0, 3])
     assert [len(labels) for _, labels in samples.batches(3)] == [3, 3, 1]
     assert torch.equal(torch.cat([labels for _, labels in samples.batches(3)]), samples.labels)
-    inputs = next(samples.batches())[0]
+    inputs = next(samples.batches()).inputs
     assert torch.equal(torch.cat([part for part, _ in samples.batches(3, order)]), inputs[order])
     assert torch.equal(torch.cat([labels for _, labels in samples.batches(3, order)]), samples.labels[order])
 
@@ -51,14 +51,14 @@ def test_batches_keep_the_order_and_the_last_may_be_one():
 def test_augmentation_needs_a_generator_and_pads_with_black():
     white = Samples("white", torch.full((64, 1, 4, 4), 255, dtype=torch.uint8), torch.arange(64) % 2, 2, (0.5,), (0.5,))
     cropped = dataclasses.replace(white, crop=2)
-    still, moved = (next(cropped.batches(64, generator=source))[0] for source in (None, generator("crop")))
+    still, moved = (next(cropped.batches(64, generator=source)).inputs for source in (None, generator("crop")))
     assert still.unique().tolist() == [1.0]
     assert moved.unique().tolist() == [-1.0, 1.0]
-    assert next(white.batches(64, generator=generator("crop")))[0].unique().tolist() == [1.0]
+    assert next(white.batches(64, generator=generator("crop"))).inputs.unique().tolist() == [1.0]
 
 
 def test_example_is_the_first_two_as_a_network_sees_them():
-    assert torch.equal(images().example, next(images().batches(2))[0])
+    assert torch.equal(images().example, next(images().batches(2)).inputs)
 
 
 def test_take_and_first_keep_inputs_and_labels_together():
@@ -96,7 +96,7 @@ def test_ids_are_equal_exactly_where_inputs_are():
 
 def test_ids_are_of_what_a_network_sees_and_not_of_how_it_is_stored():
     stored = images()
-    seen = Samples("seen", next(stored.batches())[0], stored.labels, 3)
+    seen = Samples("seen", next(stored.batches()).inputs, stored.labels, 3)
     assert stored.ids == seen.ids
     assert stored.ids != dataclasses.replace(stored, mean=(0.0, 0.0, 0.0)).ids
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from modelstitch.budget import Budget
 from modelstitch.cut import capture
 from modelstitch.data import Samples
-from modelstitch.errors import ClassMismatch, DataError, NumericalFailure, SettingError, ShapeMismatch
+from modelstitch.errors import TaskMismatch, DataError, NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.matching import Direct, TaskLoss, fit
 from modelstitch.matching.closed_form import Solution
 from modelstitch.networks import build
@@ -496,7 +496,7 @@ def test_a_family_that_cannot_map_is_refused(captured):
 def test_task_loss_needs_one_score_a_class(captured):
     four = Samples("four", TRAIN.inputs, torch.arange(N) % 4, classes=4)
     a, b = captured
-    with pytest.raises(ClassMismatch, match=r"outputs of shape \(65, 3\) for 4 classes"):
+    with pytest.raises(TaskMismatch, match=r"outputs of shape \(65, 3\) for 4 classes"):
         fit(Affine(), a.bottom("block1"), b.top("block1"), four)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modelstitch.errors import ClassMismatch, DataError, NumericalFailure
+from modelstitch.errors import TaskMismatch, DataError, NumericalFailure
 from modelstitch.measures import error_overlap, prediction_agreement
 
 
@@ -38,7 +38,7 @@ def test_canary_agreement_of_errors_is_another_number():
     ("x", "y", "labels", "error", "message"),
     [
         (answers(0, 1), answers(0, 1), [0, 1], NumericalFailure, "no error of either network on 2 examples"),
-        (answers(0, 1), answers(0, 1), [0, 3], ClassMismatch, "labels from 0 to 3"),
+        (answers(0, 1), answers(0, 1), [0, 3], TaskMismatch, "labels from 0 to 3"),
         (answers(0, 1), answers(0, 1), [0], DataError, "2 rows of logits and 1 labels"),
         (answers(0, 1), answers(0, 1, 2), [0, 1], DataError, "2 rows of x and 3 rows of y"),
         (answers(0, 1) / 0, answers(0, 1), [0, 1], NumericalFailure, "not finite"),

@@ -73,7 +73,7 @@ def connectivity(
     Raises:
         SettingError: a threshold below 0, or fewer than three places.
         ShapeMismatch: the networks are not of one architecture, or have no cut.
-        ClassMismatch: the networks or the data disagree about the classes.
+        TaskMismatch: the networks or the data disagree about the classes.
         DataError: examples that no honest number can come from, or that are in both sets.
 
     Reference:

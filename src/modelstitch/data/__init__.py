@@ -9,11 +9,12 @@ from pathlib import Path
 from modelstitch.data.cifar import cifar10, cifar100, find_cifar
 from modelstitch.data.digits import digits
 from modelstitch.data.distortion import distort
+from modelstitch.data.examples import Batch, Examples, check_disjoint
 from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
 from modelstitch.data.image_folder import find_image_folder, image_folder
 from modelstitch.data.labels import SUPERCLASSES, LabelNoise, Superclasses
 from modelstitch.data.order import epoch_order, half, steps_per_epoch, subset
-from modelstitch.data.samples import Samples, as_samples, check_disjoint, check_samples
+from modelstitch.data.samples import Samples, as_samples, check_samples
 from modelstitch.data.split import Split
 from modelstitch.data.transforms import augment
 from modelstitch.errors import SettingError, did_you_mean
@@ -73,6 +74,8 @@ def find(name: str) -> Path | None:
 __all__ = [
     "DATA_SETS",
     "SUPERCLASSES",
+    "Batch",
+    "Examples",
     "LabelNoise",
     "Samples",
     "Split",

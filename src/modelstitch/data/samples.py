@@ -1,15 +1,12 @@
-"""Labelled examples in one fixed order, and what every other room asks of them.
+"""Labelled examples of one input tensor: images and the like, stored compactly.
 
-Order and identity matter more than speed here: a stitching compares two networks on the same examples in the same
-order, and never fits on an example that it is judged on. So the examples are tensors, not streams, and each has an id.
-A tensor may be a file mapped into memory, larger than it: inputs are read a batch at a time and never written to. What
+The tensor may be a file mapped into memory, larger than it: inputs are read a batch at a time and never written to. What
 `Samples.take` picks, and with it a subset or a half, is copied into memory.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,16 +18,14 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from modelstitch.data.examples import Batch, Examples, picked
 from modelstitch.data.transforms import augment
 from modelstitch.errors import DataError
-from modelstitch.tensors import Labels, fingerprint
-
-# Bytes of inputs, as a network sees them, that are hashed at a time.
-_HASHED = 1 << 20
+from modelstitch.tensors import fingerprint
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class Samples(Examples):
     """Labelled examples, stored compactly and handed out as a network sees them.
 
     Args:
@@ -63,11 +58,6 @@ class Samples:
         return len(self.labels)
 
     @property
-    def example(self) -> Shaped[Tensor, "m ..."]:
-        """The first two examples as a network sees them: enough to trace it with a batch axis."""
-        return self.normalised(self.inputs[:2])
-
-    @property
     def longest(self) -> int:
         """The length of the longest axis of an example: more than any length that a network may leave open."""
         return max(self.inputs.shape[1:], default=1)
@@ -80,46 +70,46 @@ class Samples:
         mean, std = (torch.tensor(values, device=inputs.device).view(shape) for values in (self.mean, self.std))
         return (inputs.float() / 255 - mean) / std
 
+    def batch(self, index: Tensor | slice) -> Batch:
+        """The examples at these indices; the targets are their labels."""
+        return Batch(self.normalised(picked(self.inputs, index)), picked(self.labels, index))
+
     def batches(
         self, size: int = 256, order: Int[Tensor, " k"] | None = None, generator: torch.Generator | None = None
-    ) -> Iterator[tuple[Tensor, Labels]]:
-        """Yield inputs as a network sees them, with their labels; the last batch may be as small as one.
+    ) -> Iterator[Batch]:
+        """Yield batches; the last one may be as small as one example.
 
         Args:
-            size: examples per batch.
+            size: examples a batch.
             order: which examples, in which order; all in the stored order if absent.
             generator: draws this data's random crops and flips; without one the examples come as stored.
         """
         for start in range(0, len(self) if order is None else len(order), size):
-            picked = slice(start, start + size) if order is None else order[start : start + size]
-            inputs = self.inputs[picked]
-            if generator is not None and (self.crop or self.flip):
-                inputs = augment(inputs, crop=self.crop, flip=self.flip, generator=generator)
-            yield self.normalised(inputs), self.labels[picked]
+            index = slice(start, start + size) if order is None else order[start : start + size]
+            if generator is None or not (self.crop or self.flip):
+                yield self.batch(index)
+                continue
+            inputs = augment(self.inputs[index], crop=self.crop, flip=self.flip, generator=generator)
+            yield Batch(self.normalised(inputs), self.labels[index])
 
-    def take(self, indices: Int[Tensor, " k"]) -> Samples:
+    def take(self, index: Int[Tensor, " k"] | slice) -> Samples:
         """The examples at these indices, in that order."""
-        return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices])
+        return dataclasses.replace(self, inputs=self.inputs[index], labels=self.labels[index])
 
-    def first(self, n: int) -> Samples:
-        """The first ``n`` examples, or all of them where there are fewer."""
-        return dataclasses.replace(self, inputs=self.inputs[:n], labels=self.labels[:n])
+    def on(self, device: str) -> Samples:
+        """The same examples stored on a device, as compactly as before."""
+        return dataclasses.replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs as they are stored."""
+        return self.inputs.nbytes
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that change with any input, label, mean or std, and with the order."""
         scales = {"mean": torch.tensor(self.mean).double(), "std": torch.tensor(self.std).double()}
         return fingerprint({"inputs": self.inputs, "labels": self.labels, **scales})
-
-    @cached_property
-    def ids(self) -> list[bytes]:
-        """16 bytes per example, equal for two examples exactly when a network sees the same input in both."""
-        ids: list[bytes] = []
-        most = max(1, _HASHED // max(1, 4 * self.inputs.shape[1:].numel()))
-        for inputs, _ in self.batches(min(1024, most)):
-            table = inputs.detach().contiguous().reshape(len(inputs), -1).view(torch.uint8).numpy()
-            ids.extend(hashlib.blake2b(row, digest_size=16).digest() for row in table)
-        return ids
 
 
 def channel_moments(
@@ -236,16 +226,3 @@ def _as_tensor(part: Any) -> Tensor:
         return part.detach().cpu()
     array = np.asarray(part)
     return torch.tensor(array.astype(np.float32) if array.dtype == np.float64 else array)
-
-
-def check_disjoint(fit: Samples, test: Samples) -> None:
-    """Refuse a test that was seen while fitting: examples are compared by what a network sees, not by position.
-
-    Raises:
-        DataError: some of the test inputs are also in ``fit``.
-    """
-    seen = set(fit.ids)
-    shared = sum(one in seen for one in test.ids)
-    if shared:
-        found = f"{shared} of the {len(test)} test examples are also among the {len(fit)} fitted on"
-        raise DataError(f"fit on {fit.name!r} and test on {test.name!r}", found, "split them without overlap")

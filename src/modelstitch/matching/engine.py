@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from modelstitch.budget import Budget
 from modelstitch.data import Samples, epoch_order, steps_per_epoch
-from modelstitch.errors import ClassMismatch, NumericalFailure
+from modelstitch.errors import TaskMismatch, NumericalFailure
 from modelstitch.matching.activations import Activations, OwnStatistics, autocast
 from modelstitch.matching.how import FineTune, TaskLoss
 from modelstitch.parallel import among, ranks
@@ -98,7 +98,7 @@ def descend(
         For each stitch the mean loss of each epoch, in nats, or why it failed; a failure stops no other.
 
     Raises:
-        ClassMismatch: the outputs are not one row of class scores an example.
+        TaskMismatch: the outputs are not one row of class scores an example.
     """
     runs = [_Run(one) for one in stitched]
     # Closed forms may round differently on different machines; from here on all processes do the same sums.
@@ -194,7 +194,7 @@ def _loss(run: _Run, activation: Tensor, labels: Tensor, classes: int, how: Task
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] != classes:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         found = f"outputs of shape {shape} for {classes} classes"
-        raise ClassMismatch("a fit by task loss", found, "use a network that returns one score a class")
+        raise TaskMismatch("a fit by task loss", found, "use a network that returns one score a class")
     logits = logits.float() if how.precision == "bfloat16" else logits
     return cross_entropy(logits, labels, reduction="sum" if ranks().several else "mean")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
-from modelstitch.errors import ClassMismatch, DataError, NumericalFailure
+from modelstitch.errors import TaskMismatch, DataError, NumericalFailure
 from modelstitch.measures.measure import Measure, paired
 from modelstitch.measures.promises import Promises
 
@@ -51,7 +51,7 @@ def error_overlap(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classes2"],
         A similarity in [0, 1], a share.
 
     Raises:
-        ClassMismatch: a label has no column in the logits.
+        TaskMismatch: a label has no column in the logits.
         DataError: no examples, or not as many of each.
         NumericalFailure: a logit is not finite, or neither network makes an error: there is nothing to share.
 
@@ -66,7 +66,7 @@ def error_overlap(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classes2"],
     labels = labels.detach().cpu().long()
     if not 0 <= int(labels.min()) <= int(labels.max()) < min(x.shape[1], y.shape[1]):
         found = f"labels from {int(labels.min())} to {int(labels.max())} and logits of {x.shape[1]} and {y.shape[1]}"
-        raise ClassMismatch("error overlap", found, "give logits of the data's own classes, counted from 0")
+        raise TaskMismatch("error overlap", found, "give logits of the data's own classes, counted from 0")
     wrong_x, wrong_y = x.argmax(1) != labels, y.argmax(1) != labels
     either = int((wrong_x | wrong_y).sum())
     if either == 0:

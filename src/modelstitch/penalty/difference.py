@@ -67,7 +67,7 @@ def penalty(stitched: Network, top_network: Network, samples: Samples, *, seed: 
         Percentage points of error and nats of loss, positive where the stitched network is worse.
 
     Raises:
-        ClassMismatch: a network does not answer with one row of ``samples.classes`` scores for each example.
+        TaskMismatch: a network does not answer with one row of ``samples.classes`` scores for each example.
         DataError: there are no examples.
         NumericalFailure: a logit is not finite.
     """

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from modelstitch.data.samples import Samples
-from modelstitch.errors import ClassMismatch, DataError, NumericalFailure
+from modelstitch.errors import TaskMismatch, DataError, NumericalFailure
 from modelstitch.tensors import Labels
 
 Network = Callable[[Tensor], Tensor]
@@ -66,7 +66,7 @@ def outcome_of(logits: Float[Tensor, "..."], labels: Labels) -> Outcome:
         The outcome, on the CPU, with the loss in float64.
 
     Raises:
-        ClassMismatch: the logits are no ``(n, classes)`` matrix, or a label has no column in it.
+        TaskMismatch: the logits are no ``(n, classes)`` matrix, or a label has no column in it.
         NumericalFailure: a logit is not finite.
 
     Example:
@@ -77,13 +77,13 @@ def outcome_of(logits: Float[Tensor, "..."], labels: Labels) -> Outcome:
     # To the CPU first: not every device has float64.
     logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
     if logits.ndim != 2 or len(logits) != len(labels):
-        raise ClassMismatch(
+        raise TaskMismatch(
             asked=f"the outcome of {len(labels)} examples",
             found=f"logits of shape {tuple(logits.shape)}",
             do="the network must return one row of class scores for each example",
         )
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
-        raise ClassMismatch(
+        raise TaskMismatch(
             asked=f"the outcome for labels from {int(labels.min())} to {int(labels.max())}",
             found=f"logits for {logits.shape[1]} classes",
             do="test the network on data with its own classes, counted from 0",
@@ -113,7 +113,7 @@ def evaluate(network: Network, samples: Samples, *, batch_size: int = 512) -> Ou
         The outcome of every example.
 
     Raises:
-        ClassMismatch: the network does not answer with one row of ``samples.classes`` scores for each example.
+        TaskMismatch: the network does not answer with one row of ``samples.classes`` scores for each example.
         DataError: there are no examples.
         NumericalFailure: a logit is not finite.
     """
@@ -123,7 +123,7 @@ def evaluate(network: Network, samples: Samples, *, batch_size: int = 512) -> Ou
         for inputs, labels in samples.batches(batch_size):
             logits = network(inputs.to(device))
             if logits.ndim != 2 or logits.shape[1] != samples.classes:
-                raise ClassMismatch(
+                raise TaskMismatch(
                     asked=f"answers to {samples.name!r}, which has {samples.classes} classes",
                     found=f"logits of shape {tuple(logits.shape)} for {len(labels)} examples",
                     do="test the network on data with its own classes",

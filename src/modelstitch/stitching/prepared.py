@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modelstitch.cut import Capture, Cut, capture
 from modelstitch.cut.view import frozen_view
 from modelstitch.data import Samples
-from modelstitch.errors import ClassMismatch, NotCuttable, NumericalFailure
+from modelstitch.errors import TaskMismatch, NotCuttable, NumericalFailure
 from modelstitch.networks import weights_fingerprint
 from modelstitch.parallel import ranks
 from modelstitch.penalty import Outcome, evaluate
@@ -49,7 +49,7 @@ def prepare(network: nn.Module, name: str, test: Samples, *, device: str | None 
         device: where to compute; by default this process's own where there are several, else where the network is.
 
     Raises:
-        ClassMismatch: its outputs are not one score a class of the data.
+        TaskMismatch: its outputs are not one score a class of the data.
         ShapeMismatch: it does not accept the data.
         NotCuttable: it can neither be exported nor replayed.
         NumericalFailure: it answers with numbers that are not finite.
@@ -67,7 +67,7 @@ def check_classes(networks: Sequence[tuple[str, nn.Module]], test: Samples) -> N
     """Refuse networks that answer about different classes.
 
     Raises:
-        ClassMismatch: the widths of their outputs differ among them or from the data's classes.
+        TaskMismatch: the widths of their outputs differ among them or from the data's classes.
         NumericalFailure: one of them answers with numbers that are not finite.
     """
     widths = {}
@@ -82,7 +82,7 @@ def check_classes(networks: Sequence[tuple[str, nn.Module]], test: Samples) -> N
         widths[name] = logits.shape[-1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
     if set(widths.values()) != {test.classes}:
         answers = ", ".join(f"{name} with {n} scores" if n else f"{name} with no matrix" for name, n in widths.items())
-        raise ClassMismatch(
+        raise TaskMismatch(
             f"to stitch {' and '.join(widths)} on {test.name!r}, which has {test.classes} classes",
             f"they answer {answers} an example",
             "stitch networks that were trained on one set of classes, and give data with those classes",

@@ -59,7 +59,7 @@ def stitch_all(
         The records, stitchings first, then controls.
 
     Raises:
-        ClassMismatch: the networks or the data disagree about the classes.
+        TaskMismatch: the networks or the data disagree about the classes.
         ShapeMismatch: no cut of one can be mapped onto a cut of the other.
         DataError: examples that no honest number can come from, or that are in both sets.
         SettingError: no such control.

@@ -1,0 +1,189 @@
+"""Examples: inputs in whatever form a network is called with, targets in whatever form a task reads.
+
+Order and identity matter more than speed here: a stitching compares two networks on the same examples in the same
+order, and never fits on an example that it is judged on. So examples are addressed by index, and each has an id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from modelstitch.errors import DataError
+from modelstitch.tensors import Inputs, leaves
+
+E = TypeVar("E", bound="Examples")
+
+# Bytes of inputs, as a network sees them, that are hashed at a time.
+_HASHED = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some examples at once; it unpacks as ``inputs, targets``.
+
+    Args:
+        inputs: what a network is called with; axis 0 of every tensor counts the examples.
+        targets: what the task reads, of the same examples; None where there are none.
+        mask: which positions of the inputs are real and which are padding, ``(n, length)``; None where all are real.
+    """
+
+    inputs: Inputs
+    targets: Any = None
+    mask: Tensor | None = None
+
+    @property
+    def n(self) -> int:
+        """How many examples there are."""
+        return len(leaves(self.inputs)[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.inputs, self.targets))
+
+    def to(self, device: str | torch.device) -> Batch:
+        """The same batch with every tensor on a device."""
+        return Batch(*(moved(part, device) for part in (self.inputs, self.targets, self.mask)))
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the examples, in their order."""
+        return Batch(*(picked(part, rows) for part in (self.inputs, self.targets, self.mask)))
+
+
+class Examples(ABC):
+    """Examples in one fixed order, handed out as `Batch`.
+
+    Attributes:
+        name: what records call them.
+    """
+
+    name: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, index: Tensor | slice) -> Batch:
+        """The examples at these indices, as a network sees them."""
+
+    @abstractmethod
+    def take(self: E, index: Tensor | slice) -> E:
+        """The examples at these indices, in that order, as examples of their own."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any input, any target, and the order."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of the inputs as they are stored."""
+
+    @property
+    def ids(self) -> list[bytes]:
+        """16 bytes an example, equal for two examples exactly when a network sees the same input in both."""
+        if "_ids" not in self.__dict__:
+            # Set behind the back of frozen dataclasses, as `functools.cached_property` does.
+            self.__dict__["_ids"] = self._hashed()
+        found: list[bytes] = self.__dict__["_ids"]
+        return found
+
+    @property
+    def example(self) -> Inputs:
+        """The first two inputs as a network sees them: enough to trace it with a batch axis."""
+        return self.batch(slice(0, 2)).inputs
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest axis of an example: more than any length that a network may leave open."""
+        return max((size for leaf in leaves(self.example) for size in leaf.shape[1:]), default=1)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the shape of an example depends on the batch that it comes in."""
+        return False
+
+    def order(self) -> Tensor:
+        """The order in which batches are cheapest to run; what is found is put back into the stored order."""
+        return torch.arange(len(self))
+
+    def on(self: E, device: str) -> E:
+        """The same examples stored on a device, where they can be."""
+        return self
+
+    def first(self: E, n: int) -> E:
+        """The first ``n`` examples, or all of them where there are fewer."""
+        return self.take(slice(0, n))
+
+    def batches(
+        self, size: int = 256, order: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[Batch]:
+        """Yield batches; the last one may be as small as one example.
+
+        Args:
+            size: examples a batch.
+            order: which examples, in which order; all in the stored order if absent.
+            generator: draws what the data vary at random while a network is trained; without one they come as stored.
+        """
+        for start in range(0, len(self) if order is None else len(order), size):
+            yield self.batch(slice(start, start + size) if order is None else order[start : start + size])
+
+    def _hashed(self) -> list[bytes]:
+        ids: list[bytes] = []
+        width = sum(4 * leaf.shape[1:].numel() for leaf in leaves(self.batch(slice(0, 1)).inputs))
+        size = min(1024, max(1, _HASHED // max(1, width)))
+        for batch in self.batches(size):
+            tables = [_bytes(leaf) for leaf in leaves(batch.inputs)]
+            ids.extend(_digest(rows) for rows in zip(*tables, strict=True))
+        return ids
+
+
+def _bytes(leaf: Tensor) -> Any:
+    rows = leaf.detach().cpu().contiguous().reshape(len(leaf), -1)
+    return rows.view(torch.uint8).numpy()
+
+
+def _digest(rows: tuple[Any, ...]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        digest.update(row)
+    return digest.digest()
+
+
+def moved(part: Any, device: str | torch.device) -> Any:
+    """The same structure with every tensor on a device."""
+    return pytree.tree_map(lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, part)
+
+
+def picked(part: Any, index: Tensor | slice) -> Any:
+    """The same structure with some rows of every tensor.
+
+    Example:
+        >>> picked({"x": torch.arange(4)}, slice(1, 3))
+        {'x': tensor([1, 2])}
+    """
+    return pytree.tree_map(lambda leaf: leaf[_near(index, leaf)] if isinstance(leaf, Tensor) else leaf, part)
+
+
+def _near(index: Tensor | slice, leaf: Tensor) -> Tensor | slice:
+    return index.to(leaf.device) if isinstance(index, Tensor) else index
+
+
+def check_disjoint(fit: Examples, test: Examples) -> None:
+    """Refuse a test that was seen while fitting: examples are compared by what a network sees, not by position.
+
+    Raises:
+        DataError: some of the test inputs are also in ``fit``.
+    """
+    seen = set(fit.ids)
+    shared = sum(one in seen for one in test.ids)
+    if shared:
+        found = f"{shared} of the {len(test)} test examples are also among the {len(fit)} fitted on"
+        raise DataError(f"fit on {fit.name!r} and test on {test.name!r}", found, "split them without overlap")

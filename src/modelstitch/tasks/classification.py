@@ -1,0 +1,86 @@
+"""One class an example: cross-entropy, and the share of wrong answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from modelstitch.data import Batch
+from modelstitch.errors import TaskMismatch
+from modelstitch.tasks.task import Outcome, Score, Task, answer_of, require_finite
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """``error = 100 · wrong / n`` in percent and ``loss = mean(-log softmax(z)[label])`` in nats.
+
+    Outputs are one row of class scores ``z`` an example, ``(n, classes)``; targets are integers ``(n,)``. The answer is
+    the class of the largest score, the first of them on a tie.
+
+    Args:
+        classes: how many classes there are; by default as many as the network gives scores for.
+
+    Example:
+        >>> outcome = Classification().judge(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), Batch(torch.zeros(2), torch.tensor([0, 1])))
+        >>> [round(score.value(outcome.sums[score.name]), 4) for score in Classification().scores]
+        [50.0, 0.7201]
+    """  # noqa: E501
+
+    name: ClassVar[str] = "classification"
+    off: ClassVar[Mapping[str, Any]] = {"classes": None}
+    classes: int | None = None
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The error in percent, whose differences are points; the loss in nats."""
+        return (
+            Score("error", "test error", "points", scale=100.0),
+            Score("loss", "test loss", "nats"),
+        )
+
+    def check(self, outputs: Any, batch: Batch) -> None:
+        """One row of scores an example, and labels that have a column in it.
+
+        Raises:
+            TaskMismatch: something else.
+        """
+        scores, labels = answer_of(outputs), batch.targets
+        asked = f"the classes of {batch.n} examples"
+        if scores.ndim != 2 or len(scores) != batch.n:
+            found, do = f"outputs of shape {tuple(scores.shape)}", "return one row of class scores for each example"
+            raise TaskMismatch(asked, found, f"{do}, or choose another task")
+        if self.classes is not None and scores.shape[1] != self.classes:
+            found = f"{scores.shape[1]} scores an example for {self.classes} classes"
+            raise TaskMismatch(asked, found, "use networks and data of one set of classes")
+        if not isinstance(labels, Tensor) or labels.shape != (batch.n,) or labels.is_floating_point():
+            told = (
+                f"{labels.dtype} of shape {tuple(labels.shape)}"
+                if isinstance(labels, Tensor)
+                else type(labels).__name__
+            )
+            raise TaskMismatch(asked, f"targets: {told}", "give one integer label per example")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < scores.shape[1]:
+            found = f"labels from {int(labels.min())} to {int(labels.max())}, and scores for {scores.shape[1]} classes"
+            raise TaskMismatch(asked, found, "use data with the network's own classes, counted from 0")
+
+    def losses(self, outputs: Any, batch: Batch) -> Float[Tensor, " n"]:
+        """The cross-entropy of each example, in nats."""
+        return cross_entropy(answer_of(outputs), batch.targets, reduction="none")
+
+    def loss(self, outputs: Any, batch: Batch) -> Float[Tensor, ""]:
+        """The mean of `losses`, by one kernel."""
+        return cross_entropy(answer_of(outputs), batch.targets)
+
+    def judge(self, outputs: Any, batch: Batch) -> Outcome:
+        """Which answers are wrong, and the cross-entropy of each in float64."""
+        scores, labels = require_finite(answer_of(outputs), batch.n), batch.targets.detach().cpu().long()
+        answers, one = scores.argmax(1), torch.ones(len(scores), dtype=torch.float64)
+        nats = cross_entropy(scores, labels, reduction="none")
+        wrong = (answers != labels).double()
+        return Outcome({"error": torch.stack([wrong, one], 1), "loss": torch.stack([nats, one], 1)}, answers)
