@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modelstitch.data.samples import Samples
-from modelstitch.errors import TaskMismatch, DataError, NumericalFailure, SettingError
+from modelstitch.errors import DataError, NumericalFailure, SettingError, TaskMismatch
 from modelstitch.penalty import Interval, Outcome, Penalty, agreement, evaluate, outcome_of, penalty, penalty_of
 from modelstitch.seeding import generator, numpy_generator
 

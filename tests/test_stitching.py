@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelstitch.data import Samples
-from modelstitch.errors import TaskMismatch, NotationError, NotCuttable, NumericalFailure, ShapeMismatch
+from modelstitch.errors import NotationError, NotCuttable, NumericalFailure, ShapeMismatch, TaskMismatch
 from modelstitch.matching import Direct
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.seeding import generator

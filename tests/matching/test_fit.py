@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from modelstitch.budget import Budget
 from modelstitch.cut import capture
 from modelstitch.data import Samples
-from modelstitch.errors import TaskMismatch, DataError, NumericalFailure, SettingError, ShapeMismatch
+from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch, TaskMismatch
 from modelstitch.matching import Direct, TaskLoss, fit
 from modelstitch.matching.closed_form import Solution
 from modelstitch.networks import build

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modelstitch.errors import TaskMismatch, DataError, NumericalFailure
+from modelstitch.errors import DataError, NumericalFailure, TaskMismatch
 from modelstitch.measures import error_overlap, prediction_agreement
 
 

@@ -1,7 +1,7 @@
 """Labelled examples of one input tensor: images and the like, stored compactly.
 
-The tensor may be a file mapped into memory, larger than it: inputs are read a batch at a time and never written to. What
-`Samples.take` picks, and with it a subset or a half, is copied into memory.
+The tensor may be a file mapped into memory and larger than it: inputs are read a batch at a time and never written to.
+What `Samples.take` picks by indices, and with it a subset or a half, is copied into memory.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from modelstitch.budget import Budget
 from modelstitch.data import Samples, epoch_order, steps_per_epoch
-from modelstitch.errors import TaskMismatch, NumericalFailure
+from modelstitch.errors import NumericalFailure, TaskMismatch
 from modelstitch.matching.activations import Activations, OwnStatistics, autocast
 from modelstitch.matching.how import FineTune, TaskLoss
 from modelstitch.parallel import among, ranks

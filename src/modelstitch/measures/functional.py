@@ -10,7 +10,7 @@ from __future__ import annotations
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
-from modelstitch.errors import TaskMismatch, DataError, NumericalFailure
+from modelstitch.errors import DataError, NumericalFailure, TaskMismatch
 from modelstitch.measures.measure import Measure, paired
 from modelstitch.measures.promises import Promises
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from modelstitch.data.samples import Samples
-from modelstitch.errors import TaskMismatch, DataError, NumericalFailure
+from modelstitch.errors import DataError, NumericalFailure, TaskMismatch
 from modelstitch.tensors import Labels
 
 Network = Callable[[Tensor], Tensor]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modelstitch.cut import Capture, Cut, capture
 from modelstitch.cut.view import frozen_view
 from modelstitch.data import Samples
-from modelstitch.errors import TaskMismatch, NotCuttable, NumericalFailure
+from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
 from modelstitch.networks import weights_fingerprint
 from modelstitch.parallel import ranks
 from modelstitch.penalty import Outcome, evaluate

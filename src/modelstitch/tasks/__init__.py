@@ -1,4 +1,4 @@
-"""Tasks: what outputs are judged by. ``task`` says what one is; each other module is one, and its line here is all it takes."""
+"""Tasks: what outputs are judged by. ``task`` says what one is; each other module is one, with one line here."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from modelstitch.data import Batch
 from modelstitch.errors import TaskMismatch
-from modelstitch.tasks.task import Outcome, Score, Task, answer_of, require_finite
+from modelstitch.tasks.task import Outcome, Score, Task, answer_of, require_finite, told
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Classification(Task):
         classes: how many classes there are; by default as many as the network gives scores for.
 
     Example:
-        >>> outcome = Classification().judge(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), Batch(torch.zeros(2), torch.tensor([0, 1])))
+        >>> batch = Batch(torch.zeros(2), torch.tensor([0, 1]))
+        >>> outcome = Classification().judge(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), batch)
         >>> [round(score.value(outcome.sums[score.name]), 4) for score in Classification().scores]
         [50.0, 0.7201]
-    """  # noqa: E501
+    """
 
     name: ClassVar[str] = "classification"
     off: ClassVar[Mapping[str, Any]] = {"classes": None}
@@ -58,13 +59,8 @@ class Classification(Task):
         if self.classes is not None and scores.shape[1] != self.classes:
             found = f"{scores.shape[1]} scores an example for {self.classes} classes"
             raise TaskMismatch(asked, found, "use networks and data of one set of classes")
-        if not isinstance(labels, Tensor) or labels.shape != (batch.n,) or labels.is_floating_point():
-            told = (
-                f"{labels.dtype} of shape {tuple(labels.shape)}"
-                if isinstance(labels, Tensor)
-                else type(labels).__name__
-            )
-            raise TaskMismatch(asked, f"targets: {told}", "give one integer label per example")
+        if not isinstance(labels, Tensor) or labels.shape != (batch.n,) or not _counts(labels):
+            raise TaskMismatch(asked, f"targets: {told(labels)}", "give one integer label per example")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < scores.shape[1]:
             found = f"labels from {int(labels.min())} to {int(labels.max())}, and scores for {scores.shape[1]} classes"
             raise TaskMismatch(asked, found, "use data with the network's own classes, counted from 0")
@@ -84,3 +80,7 @@ class Classification(Task):
         nats = cross_entropy(scores, labels, reduction="none")
         wrong = (answers != labels).double()
         return Outcome({"error": torch.stack([wrong, one], 1), "loss": torch.stack([nats, one], 1)}, answers)
+
+
+def _counts(labels: Tensor) -> bool:
+    return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)

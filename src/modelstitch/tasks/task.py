@@ -1,8 +1,8 @@
 """What a task is: it judges outputs, one example at a time, and nothing else.
 
-A task loads no data, samples nothing and prints nothing. It keeps what each example *adds* to a score, so that one paired
-bootstrap serves every score exactly: an interval needs the sums of redrawn examples and no more. What is no function of
-sums over examples (the area under a ROC curve) is no score here.
+A task loads no data, samples nothing and prints nothing. It keeps what each example *adds* to a score, so that one
+paired bootstrap serves every score exactly: an interval needs the sums of redrawn examples and no more. What is no
+function of sums over examples (the area under a ROC curve) is no score here.
 """
 
 from __future__ import annotations
@@ -180,6 +180,18 @@ def answer_of(outputs: Any) -> Tensor:
         found = f"outputs of type {type(outputs).__name__} without a tensor in them"
         raise TaskMismatch("to read a network's outputs", found, "return a tensor, or one under the name 'logits'")
     return tensors[0]
+
+
+def told(value: object) -> str:
+    """What a value is, for an error: its type, and of a tensor also its shape.
+
+    Example:
+        >>> told(torch.zeros(2, 3)), told(None)
+        ('float32 of shape (2, 3)', 'none')
+    """
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+    return "none" if value is None else f"a {type(value).__name__}"
 
 
 def require_finite(outputs: Tensor, n: int) -> Tensor:
