@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,7 +42,8 @@ class Batch:
     @property
     def n(self) -> int:
         """How many examples there are."""
-        return len(leaves(self.inputs)[0])
+        tensors = [leaf for leaf in pytree.tree_leaves((self.inputs, self.targets)) if isinstance(leaf, Tensor)]
+        return len(tensors[0])
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.inputs, self.targets))
@@ -75,6 +76,11 @@ class Examples(ABC):
     @abstractmethod
     def take(self: E, index: Tensor | slice) -> E:
         """The examples at these indices, in that order, as examples of their own."""
+
+    def beside(self, index: Tensor | slice) -> Batch:
+        """The examples without their main input: side inputs, targets and mask, for a top that is given the rest."""
+        batch = self.batch(index)
+        return Batch(side_inputs(batch.inputs), batch.targets, batch.mask)
 
     @property
     @abstractmethod
@@ -155,6 +161,20 @@ def _digest(rows: tuple[Any, ...]) -> bytes:
     for row in rows:
         digest.update(row)
     return digest.digest()
+
+
+def side_inputs(inputs: Inputs) -> Inputs:
+    """The inputs but the main one, which is the first: what a top is given beside the activation at its cut.
+
+    Example:
+        >>> side_inputs({"ids": torch.zeros(1), "mask": torch.ones(1)}), side_inputs(torch.zeros(1))
+        ({'mask': tensor([1.])}, ())
+    """
+    if isinstance(inputs, Tensor):
+        return ()
+    if isinstance(inputs, Mapping):
+        return dict(list(inputs.items())[1:])
+    return tuple(inputs[1:])
 
 
 def moved(part: Any, device: str | torch.device) -> Any:

@@ -74,6 +74,10 @@ class Samples(Examples):
         """The examples at these indices; the targets are their labels."""
         return Batch(self.normalised(picked(self.inputs, index)), picked(self.labels, index))
 
+    def beside(self, index: Tensor | slice) -> Batch:
+        """The labels alone: one input tensor has nothing beside it."""
+        return Batch((), picked(self.labels, index))
+
     def batches(
         self, size: int = 256, order: Int[Tensor, " k"] | None = None, generator: torch.Generator | None = None
     ) -> Iterator[Batch]:

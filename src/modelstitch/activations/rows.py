@@ -1,4 +1,4 @@
-"""How an activation becomes rows that a measure can compare.
+"""How an activation becomes rows that a measure or a closed form can compare.
 
 The choice changes the value and must stand beside it: published numbers differ in it more often than in anything else.
 """
@@ -38,3 +38,20 @@ def laid_out(activation: Tensor, cut: Cut, layout: str) -> Tensor:
     if layout == "position":
         return rows(activation, cut.kind)
     return activation.flatten(2).mean(2) if cut.kind == "map" else activation.flatten(1, -2).mean(1)
+
+
+def real_rows(activation: Tensor, cut: Cut, mask: Tensor | None) -> Tensor:
+    """A row for each position that is no padding.
+
+    Args:
+        activation: of n examples at a cut.
+        cut: where it was taken.
+        mask: which positions are real, ``(n, length)``; it speaks of tokens of that length alone.
+
+    Returns:
+        ``(rows, channels)``, example by example.
+    """
+    found = rows(activation, cut.kind)
+    if mask is None or cut.kind != "tokens" or activation.shape[:2] != mask.shape or activation.ndim != 3:
+        return found
+    return found[mask.reshape(-1).bool().to(found.device)]

@@ -1,4 +1,4 @@
-"""Activations at one cut, kept in memory or in a memory-mapped file, to be read in any order."""
+"""Activations at one cut, kept in memory or in a memory-mapped file, to be read in any order; and the room for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,61 @@ from torch import Tensor
 
 from modelstitch.errors import BadFile
 from modelstitch.files import refusal
+
+
+class Room:
+    """How many bytes may be kept by all that share it; what is not in use gives way, the longest unused first.
+
+    Args:
+        size: bytes.
+
+    Example:
+        >>> room = Room(10)
+        >>> with room.held("a", print):
+        ...     room.take("a", [4, 4, 4])
+        2
+    """
+
+    def __init__(self, size: float) -> None:
+        self._size = size
+        self._taken: dict[object, float] = {}
+        self._drop: dict[object, Callable[[], None]] = {}
+        self._in_use: list[object] = []
+
+    @contextlib.contextmanager
+    def held(self, owner: object, drop: Callable[[], None]) -> Iterator[None]:
+        """Within it, the owner's room is its own.
+
+        Args:
+            owner: who asks.
+            drop: frees the owner's room, when it is asked to give way.
+        """
+        self._drop[owner] = drop
+        # Put at the end: the others have been unused for longer.
+        self._taken[owner] = self._taken.pop(owner, 0.0)
+        self._in_use.append(owner)
+        try:
+            yield
+        finally:
+            self._in_use.remove(owner)
+
+    def take(self, owner: object, sizes: Sequence[int]) -> int:
+        """How many of these, from the first on, the owner may keep, in place of what it kept before."""
+        self._taken[owner] = 0.0
+        wanted = sum(sizes)
+        for other in [one for one in self._taken if one not in self._in_use]:
+            if self._left() >= wanted:
+                break
+            self._drop[other]()
+            del self._taken[other]
+        count, left = 0, self._left()
+        while count < len(sizes) and sum(sizes[: count + 1]) <= left:
+            count += 1
+        self._taken[owner] = float(sum(sizes[:count]))
+        return count
+
+    def _left(self) -> float:
+        return self._size - sum(self._taken.values())
 
 
 class Kept(ABC):

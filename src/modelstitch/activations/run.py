@@ -1,0 +1,198 @@
+"""Networks run over examples, batch by batch in any order; what a cut gives is run once, or kept.
+
+Nothing here is augmented, so an activation never changes and may be kept from one pass to the next. It is kept from the
+deepest cut back, as far as the room goes: a network has to run up to the deepest cut that is not kept, so any other
+choice would save less.
+
+What is kept is, bit for bit, what running again would give. Kernels may round by the size of the batch, so a short
+batch is filled up with its own examples, and a cut is kept only where batches of every size in use give the same bits
+(some matrix products over a handful of channels also round by the place in the batch).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from modelstitch.activations.cache import InMemory, Kept, OnDisk, Room
+from modelstitch.compute import GB, Compute, Precision
+from modelstitch.cut import Bottom, Capture, Cut
+from modelstitch.data import Batch, Examples
+from modelstitch.errors import BadFile
+from modelstitch.parallel import ranks
+from modelstitch.progress import track
+from modelstitch.tensors import call, fingerprint
+
+Share = Literal["part", "turns"]
+"""Of several processes each takes a part of every batch, or whole batches in turn."""
+
+
+class Activations:
+    """What one captured network gives at its cuts over examples.
+
+    Args:
+        captured: the network.
+        examples: what it runs over.
+        compute: where, and how much may be kept.
+        precision: what the network computes in.
+        room: shared with others of the same call; its own by default.
+    """
+
+    def __init__(
+        self,
+        captured: Capture,
+        examples: Examples,
+        compute: Compute,
+        *,
+        precision: Precision = "float32",
+        room: Room | None = None,
+    ) -> None:
+        self.captured, self.examples, self.compute = captured, examples, compute
+        self.device = compute.place(captured.view)
+        self._precision = precision
+        self._room = room or Room(compute.kept_bytes)
+        self._stored: Examples | None = None
+        self._runs: dict[tuple[Cut, ...], Bottom] = {}
+        self._kept: dict[Cut, Kept] = {}
+        self._wanted: set[Cut] = set()
+        self._sizes: set[int] = set()
+
+    def want(self, cuts: Sequence[Cut], size: int) -> None:
+        """Say beforehand what will be asked for more than once, so that it is kept from the first pass on.
+
+        Args:
+            cuts: where.
+            size: examples a batch.
+        """
+        # Over several processes an example falls to another one in each pass, so that none has a use for its own.
+        if not (ranks().several or self.examples.ragged):
+            self._wanted.update(cuts)
+            self._sizes.add(size)
+
+    @contextmanager
+    def opened(self) -> Iterator[Activations]:
+        """Within it, what is kept here gives way to nobody else's."""
+        with self._room.held(self, self.drop):
+            if self._wanted - self._kept.keys():
+                self._keep()
+            yield self
+
+    def drop(self) -> None:
+        """Let go of what is kept; what is whole and on disk stays there."""
+        for kept in self._kept.values():
+            kept.close()
+        self._kept = {}
+
+    def batches(
+        self, cuts: Sequence[Cut], size: int, order: Tensor | None = None, *, label: str = "", share: Share = "turns"
+    ) -> Iterator[tuple[Tensor, list[Tensor], Batch]]:
+        """The examples' indices, their activations at each cut, and the batch without its main input.
+
+        Args:
+            cuts: where.
+            size: examples a batch.
+            order: indices of examples, no example twice; by default all, in the order in which they are cheapest.
+            label: what is being done, for the progress bar.
+            share: how several processes share them.
+        """
+        order = self.examples.order() if order is None else order
+        here = ranks()
+        batches = torch.split(order, size)
+        mine = batches if share == "part" else list(here.turns(batches))
+        full = math.ceil(size / here.count) if share == "part" else size
+        for whole in track(mine, label, len(mine)) if label else mine:
+            index = here.part(whole) if share == "part" else whole
+            found = self._at(list(dict.fromkeys(cuts)), index, full)
+            yield index, [found[cut] for cut in cuts], self._source().beside(index).to(self.device)
+
+    def _at(self, cuts: list[Cut], index: Tensor, full: int) -> dict[Cut, Tensor]:
+        missing = [cut for cut in cuts if cut not in self._kept or not self._kept[cut].has(index)]
+        if missing:
+            # While the network runs anyway, all that is kept comes along.
+            missing += [cut for cut, kept in self._kept.items() if cut not in missing and not kept.has(index)]
+        found = dict(zip(missing, self._run(tuple(missing), index, full), strict=True)) if missing else {}
+        for cut, activation in found.items():
+            if cut in self._kept:
+                self._kept[cut].put(index, activation)
+        return found | {cut: self._kept[cut].get(index, self.device) for cut in cuts if cut not in found}
+
+    @torch.no_grad()
+    def _run(self, cuts: tuple[Cut, ...], index: Tensor, full: int) -> list[Tensor]:
+        if cuts not in self._runs:
+            self._runs[cuts] = self.captured.bottoms(cuts)
+        # A short batch is filled up by going through it again, as often as it takes.
+        filled = index[torch.arange(max(full, len(index))) % len(index)]
+        inputs = self._source().batch(filled).to(self.device).inputs
+        with autocast(self._precision, self.device):
+            found = call(self._runs[cuts], inputs)
+        # What autocast leaves in sixteen bits goes on in float32: stitches are fitted in it, and files can hold it.
+        low = self._precision == "bfloat16"
+        return [activation[: len(index)].float() if low else activation[: len(index)] for activation in found]
+
+    def _source(self) -> Examples:
+        """The examples on the device, stored as compactly as before, where they fit: no batch waits for a copy."""
+        if self._stored is None:
+            fits = self.examples.nbytes <= GB * self.compute.memory / 2
+            self._stored = self.examples.on(self.device) if fits else self.examples
+        return self._stored
+
+    def _keep(self) -> None:
+        """Choose what to keep, and check what a folder holds of it already."""
+        n = len(self.examples)
+        for cut in self._steady(self._affordable()):
+            if self.compute.folder is None:
+                self._kept[cut] = InMemory(n)
+            elif file := OnDisk.claim(self.compute.folder, self._key(cut), n):
+                self._kept[cut] = file
+                self._check(cut, file)
+        self._wanted = set(self._kept)
+
+    def _affordable(self) -> tuple[Cut, ...]:
+        """From the deepest cut back, as far as the room goes."""
+        n, longest = len(self.examples), self.examples.longest
+        deepest_first = sorted(self._wanted, key=self.captured.cuts.index, reverse=True)
+        return tuple(deepest_first[: self._room.take(self, [n * cut.bytes(longest) for cut in deepest_first])])
+
+    def _steady(self, cuts: tuple[Cut, ...]) -> list[Cut]:
+        """The cuts where an example's activation has the same bits in any batch, wherever in it the example stands."""
+        if not cuts:
+            return []
+        size = max(self._sizes)
+        index = torch.arange(min(len(self.examples), size))
+        there, steady = self._run(cuts, index, size), set(cuts)
+        for other in sorted(self._sizes):
+            few = index[:other].flip(0)
+            back = self._run(cuts, few, other)
+            steady -= {cut for cut, x, y in zip(cuts, there, back, strict=True) if not torch.equal(x[few], y)}
+        return [cut for cut in cuts if cut in steady]
+
+    def _key(self, cut: Cut) -> dict[str, str]:
+        """All that an activation depends on, bit for bit."""
+        bottom = self.captured.bottom(cut)
+        weights = fingerprint(dict(bottom.named_parameters()) | dict(bottom.named_buffers()))
+        sizes = "/".join(map(str, sorted(self._sizes)))
+        made = f"{self.device} {torch.get_num_threads()} {torch.__version__} {sizes} {self._precision}"
+        network = {"network": self.captured.name, "graph": self.captured.graph, "weights": weights, "cut": cut.name}
+        return {**network, "data": self.examples.fingerprint, "made": made}
+
+    def _check(self, cut: Cut, file: OnDisk) -> None:
+        """Refuse activations that are not this network's: a batch is run again and compared."""
+        size = max(self._sizes)
+        index = torch.arange(min(len(self.examples), size))
+        if not file.has(index):
+            return
+        (fresh,), held = self._run((cut,), index, size), file.get(index, self.device)
+        near = 1e-3 * float(fresh.abs().max())
+        if fresh.shape != held.shape or not torch.allclose(fresh, held, rtol=1e-3, atol=near):
+            found = f"numbers in {file.path} that the network does not give"
+            raise BadFile(f"activations kept at {cut.name!r}", found, "remove the file, and it is made again")
+
+
+def autocast(precision: Precision, device: str) -> AbstractContextManager[object]:
+    """What networks and stitches run in while a stitch is fitted."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

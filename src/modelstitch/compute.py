@@ -1,0 +1,114 @@
+"""Where to compute, and how much room activations may take, in memory and on disk: neither changes a result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from modelstitch.errors import SettingError
+from modelstitch.parallel import ranks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GB = 1e9
+Precision = Literal["float32", "bfloat16"]
+"""What networks compute in while a stitch is fitted; everything is measured in float32."""
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device, and room for activations; the networks and what a forward pass needs come on top.
+
+    Half of ``memory`` bounds the activations of one batch at all cuts: where they would take more, the cuts are done in
+    several passes. The other half keeps activations from one pass to the next, so that a network need not run again.
+    With a folder they are kept there instead, as memory-mapped ``.npy`` files, and later calls find them.
+
+    Args:
+        device: such as ``cuda``; by default this process's own where there are several, else where the network is.
+        memory: in GB (10⁹ bytes).
+        folder: where to keep activations on disk; by default they are kept in memory and forgotten afterwards.
+        disk: how much of the folder's disk one call may fill, in GB.
+
+    Raises:
+        SettingError: a negative or infinite size.
+
+    Example:
+        >>> Compute(memory=1.0).chunks([200_000_000, 200_000_000, 200_000_000, 900_000_000])
+        [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+
+    device: str | None = None
+    memory: float = 2.0
+    folder: str | Path | None = None
+    disk: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "disk"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise SettingError(f"to compute with {name}={value}", "no such size", "give GB, 0 or more")
+
+    @property
+    def kept_bytes(self) -> float:
+        """Bytes of activations that may be kept between passes."""
+        return GB * (self.memory / 2 if self.folder is None else self.disk)
+
+    def chunks(self, sizes: Sequence[int]) -> list[slice]:
+        """Split cuts, in their order, into runs of which one batch of activations fits; each run has at least one.
+
+        Args:
+            sizes: bytes of one batch at each cut.
+        """
+        found: list[slice] = []
+        begin, total = 0, 0.0
+        for index, size in enumerate(sizes):
+            if index > begin and total + size > GB * self.memory / 2:
+                found.append(slice(begin, index))
+                begin, total = index, 0.0
+            total += size
+        return [*found, slice(begin, len(sizes))] if sizes else []
+
+    def place(self, network: nn.Module) -> str:
+        """Where a network computes."""
+        return self.device or ranks().device or home_of(network)
+
+    def at(self, device: object) -> Compute:
+        """The same on a device that a call names; None names none.
+
+        Raises:
+            SettingError: there is no such device, or it was named twice.
+        """
+        if device is None:
+            return self
+        if self.device not in (None, str(device)):
+            found = f"a Compute on {self.device}"
+            raise SettingError(f"to compute on {device}", found, "name the device once")
+        return replace(self, device=usable(str(device)))
+
+
+def home_of(network: nn.Module) -> str:
+    """The device of a network's parameters or buffers; the CPU where it has none."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        return str(tensor.device)
+    return "cpu"
+
+
+def usable(device: str) -> str:
+    """The device, if this machine computes on it.
+
+    Raises:
+        SettingError: it does not.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = str(error).splitlines()[0]
+        raise SettingError(f"to compute on {device}", found, "see what there is: `modelstitch doctor`") from error
+    return device
