@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from modelstitch.cut import capture
 from modelstitch.cut.part import Part
 from modelstitch.data import Samples, as_samples
-from modelstitch.matching import least_squares, paired_moments
+from modelstitch.matching import paired_moments
 from modelstitch.measures import linear_cka_from_moments
 from modelstitch.moments import Moments
 from modelstitch.seeding import generator, seeded
+from modelstitch.stitches.closed_form import least_squares
 from modelstitch.tensors import rows
 
 N = 23

@@ -174,7 +174,7 @@ class _Job:
         if self.batch_norm not in BATCH_NORM_MODES:
             found = f"modes {', '.join(BATCH_NORM_MODES)}"
             raise SettingError(f"a fit with batch_norm={self.batch_norm!r}", found, "choose one of them")
-        if isinstance(self.by, TaskLoss) and not self.family.trainable and self.family.closed_form != "none":
+        if isinstance(self.by, TaskLoss) and self.family.fitted and not self.family.trainable:
             found, do = "a family that cannot be followed downhill", "fit it by Direct(), or use Orthogonal or Affine"
             raise SettingError(f"{self.family} fitted by task loss", found, do)
         if ranks().several and isinstance(self.by, FineTune):
@@ -250,7 +250,7 @@ class _Job:
 
     def _moments(self, halves: Halves, known: Known) -> Known:
         """What the closed form needs, those already known taken as they are; one pass for each network of tops."""
-        if self.family.closed_form == "none" or not starts_in_closed_form(self.by):
+        if not self.family.fitted or not starts_in_closed_form(self.by):
             return known
         found = list(known)
         missing = [index for index, one in enumerate(found) if one is None]

@@ -6,7 +6,6 @@ import torch
 
 from modelstitch.cut import Cut
 from modelstitch.errors import NumericalFailure, ShapeMismatch
-from modelstitch.matching import closed_form
 from modelstitch.matching.how import Direct, Matching, TaskLoss, starts_in_closed_form
 from modelstitch.moments import Moments
 from modelstitch.stitches import Family, Stitch
@@ -32,7 +31,7 @@ def put_at_start(
         NumericalFailure: the closed form has no solution, or there are no moments to find it from.
         ShapeMismatch: a start at the identity between cuts of different widths.
     """
-    if family.closed_form == "none":
+    if not family.fitted:
         return None
     if not starts_in_closed_form(by):
         if isinstance(by, TaskLoss) and by.start == "identity":
@@ -41,17 +40,10 @@ def put_at_start(
     if isinstance(moments, NumericalFailure):
         raise moments
     assert moments is not None
-    solution = _solve(family, by, moments)
+    solution = family.solve(moments, by.ridge if isinstance(by, Direct) else 0.0)
+    assert solution is not None
     stitch.assign(solution.weight, solution.bias, moments.mean_x, moments.xx / moments.n)
     return solution.residual
-
-
-def _solve(family: Family, by: Matching, moments: Moments) -> closed_form.Solution:
-    if family.closed_form == "assignment":
-        return closed_form.assignment(moments)
-    if family.closed_form == "procrustes":
-        return closed_form.procrustes(moments)
-    return closed_form.ridge(moments, by.ridge if isinstance(by, Direct) else 0.0)
 
 
 def _put_at_identity(stitch: Stitch, below: Cut, above: Cut) -> None:

@@ -52,7 +52,7 @@ class Setting:
     @property
     def starts_in_closed_form(self) -> bool:
         """Whether the moments over the examples to fit on are needed."""
-        return self.family.closed_form != "none" and starts_in_closed_form(self.by)
+        return self.family.fitted and starts_in_closed_form(self.by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ def asked(
 
 def _matching(setting: Setting, examples: int) -> str:
     """How the stitch is chosen, with the number of epochs told, so that the default and the same by hand are one."""
-    if setting.family.closed_form == "none" and not isinstance(setting.by, FineTune):
+    if not setting.family.fitted and not isinstance(setting.by, FineTune):
         return "none"
     return str(setting.by.over(examples) if isinstance(setting.by, TaskLoss) else setting.by)
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch
-from modelstitch.matching.closed_form import CUT_OFF, Solution, assignment, least_squares, procrustes, ridge
 from modelstitch.moments import Moments
 from modelstitch.seeding import generator
+from modelstitch.stitches.closed_form import CUT_OFF, Solution, assignment, least_squares, procrustes, ridge
 
 FAMILIES = [least_squares, lambda moments: ridge(moments, 0.1), procrustes, assignment]
 

@@ -185,12 +185,12 @@ def test_what_a_family_says_of_itself_is_so(family):
 
 
 REFUSED = {
-    "kinds": (Affine(), CUTS["waveform"], CUTS["tokens"], "found: a map below and a tokens above\ndo: .*of one kind"),
+    "kinds": (Affine(), CUTS["waveform"], CUTS["tokens"], "found: a map below and tokens above\ndo: .*of one kind"),
     "positions": (
         Affine(),
         CUTS["map"],
         Cut("n", (), (3, 2, 2), "map", 0.5, 0.5, True),
-        r"found: positions \(4, 5\) below and \(2, 2\) above\ndo: .*with as many positions",
+        r"found: positions \(4, 5\) below and \(2, 2\) above\ndo: .*with the same positions",
     ),
     "lengths": (Affine(), CUTS["sentence"], CUTS["tokens"], r"found: positions \(None,\) below and \(5,\) above"),
     "kernel": (
@@ -199,7 +199,7 @@ REFUSED = {
         CUTS["vector"],
         "found: a kernel of 3 for a vector\ndo:    use kernel=1",
     ),
-    "kernel bn": (BNAffineBN(kernel=3), CUTS["tokens"], CUTS["tokens"], "found: a kernel of 3 for a tokens"),
+    "kernel bn": (BNAffineBN(kernel=3), CUTS["tokens"], CUTS["tokens"], "found: a kernel of 3 for tokens"),
     "varying": (
         Affine(),
         Cut("n", (), (None,), "vector", 0.5, 0.5, True),

@@ -1,0 +1,46 @@
+"""The families S: the small maps that may stand between a bottom and a top.
+
+Every family maps position by position, from the channels at one cut to the channels at the other. It is simple on
+purpose: a stitch that could learn the task itself would say nothing about the representation it is given.
+
+    Identity     y = x                          nothing to fit
+    Permutation  y = P x                        channels renamed
+    Orthogonal   y = Q x                        channels rotated, Q Qᵀ = I
+    Affine       y = W x + b                    1x1 convolution or linear layer
+    BNAffineBN   y = BN(W BN(x) + b)            the stitch of Bansal, Nakkiran and Barak (2021)
+
+Permutation ⊂ Orthogonal ⊂ Affine. A family is a description; ``build`` makes the module for two given cuts, and
+``solve`` finds the best map of the family in closed form. To add a family, write its file and its line in `FAMILIES`.
+"""
+
+from modelstitch.stitches.affine import Affine
+from modelstitch.stitches.bn_affine_bn import BNAffineBN
+from modelstitch.stitches.closed_form import Solution
+from modelstitch.stitches.family import Family, Stitch
+from modelstitch.stitches.identity import Identity
+from modelstitch.stitches.orthogonal import Orthogonal
+from modelstitch.stitches.permutation import Permutation
+
+FAMILIES: dict[str, type[Family]] = {
+    family.name: family
+    for family in (
+        Affine,
+        BNAffineBN,
+        Identity,
+        Orthogonal,
+        Permutation,
+    )
+}
+"""The families by the names that command lines, recipes and records use."""
+
+__all__ = [
+    "FAMILIES",
+    "Affine",
+    "BNAffineBN",
+    "Family",
+    "Identity",
+    "Orthogonal",
+    "Permutation",
+    "Solution",
+    "Stitch",
+]
