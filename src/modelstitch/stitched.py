@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from modelstitch.cut import Bottom, Top
 from modelstitch.stitches import Stitch
+from modelstitch.tensors import Inputs
 
 
 class Stitched(nn.Module):
@@ -35,6 +37,17 @@ class Stitched(nn.Module):
         super().__init__()
         self.bottom, self.stitch, self.top = bottom, stitch, top
 
-    def forward(self, x: Tensor) -> Any:
-        """The top's outputs for the bottom's inputs."""
-        return self.top(self.stitch(self.bottom(x)))
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
+        """The top's outputs for the bottom's inputs; side inputs are given to both halves alike."""
+        activation = self.bottom(*inputs, **named)
+        return self.above(activation, dict(list(named.items())[1:]) if named and not inputs else inputs[1:])
+
+    def above(self, activation: Tensor, beside: Inputs) -> Any:
+        """The top's outputs for what the bottom gives.
+
+        Args:
+            activation: at the bottom's cut.
+            beside: the side inputs, in order or by name.
+        """
+        mapped = self.stitch(activation)
+        return self.top(mapped, **beside) if isinstance(beside, Mapping) else self.top(mapped, *beside)

@@ -11,10 +11,11 @@ batch is filled up with its own examples, and a cut is kept only where batches o
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class Activations:
         self.captured, self.examples, self.compute = captured, examples, compute
         self.device = compute.place(captured.view)
         self._precision = precision
-        self._room = room or Room(compute.kept_bytes)
+        self._room, self._owner = room or Room(compute.kept_bytes), object()
         self._stored: Examples | None = None
         self._runs: dict[tuple[Cut, ...], Bottom] = {}
         self._kept: dict[Cut, Kept] = {}
@@ -77,7 +78,7 @@ class Activations:
     @contextmanager
     def opened(self) -> Iterator[Activations]:
         """Within it, what is kept here gives way to nobody else's."""
-        with self._room.held(self, self.drop):
+        with self._room.held(self._owner, self.drop):
             if self._wanted - self._kept.keys():
                 self._keep()
             yield self
@@ -86,7 +87,13 @@ class Activations:
         """Let go of what is kept; what is whole and on disk stays there."""
         for kept in self._kept.values():
             kept.close()
-        self._kept = {}
+        self._kept.clear()
+
+    def with_targets_of(self, examples: Examples) -> Activations:
+        """The same activations beside the targets of other examples, whose inputs are the same."""
+        twin = copy.copy(self)
+        twin.examples, twin._stored = examples, None
+        return twin
 
     def batches(
         self, cuts: Sequence[Cut], size: int, order: Tensor | None = None, *, label: str = "", share: Share = "turns"
@@ -109,6 +116,13 @@ class Activations:
             index = here.part(whole) if share == "part" else whole
             found = self._at(list(dict.fromkeys(cuts)), index, full)
             yield index, [found[cut] for cut in cuts], self._source().beside(index).to(self.device)
+
+    def below(
+        self, bottoms: Sequence[Bottom], size: int, order: Tensor, label: str = ""
+    ) -> Iterator[tuple[list[Tensor], Batch]]:
+        """What each of several bottoms of the network gives, with the batch; processes share each batch."""
+        for _, activations, batch in self.batches([one.cut for one in bottoms], size, order, label=label, share="part"):
+            yield activations, batch
 
     def _at(self, cuts: list[Cut], index: Tensor, full: int) -> dict[Cut, Tensor]:
         missing = [cut for cut in cuts if cut not in self._kept or not self._kept[cut].has(index)]
@@ -150,13 +164,13 @@ class Activations:
             elif file := OnDisk.claim(self.compute.folder, self._key(cut), n):
                 self._kept[cut] = file
                 self._check(cut, file)
-        self._wanted = set(self._kept)
+        self._wanted.intersection_update(self._kept)
 
     def _affordable(self) -> tuple[Cut, ...]:
         """From the deepest cut back, as far as the room goes."""
         n, longest = len(self.examples), self.examples.longest
         deepest_first = sorted(self._wanted, key=self.captured.cuts.index, reverse=True)
-        return tuple(deepest_first[: self._room.take(self, [n * cut.bytes(longest) for cut in deepest_first])])
+        return tuple(deepest_first[: self._room.take(self._owner, [n * cut.bytes(longest) for cut in deepest_first])])
 
     def _steady(self, cuts: tuple[Cut, ...]) -> list[Cut]:
         """The cuts where an example's activation has the same bits in any batch, wherever in it the example stands."""
@@ -196,3 +210,21 @@ class Activations:
 def autocast(precision: Precision, device: str) -> AbstractContextManager[object]:
     """What networks and stitches run in while a stitch is fitted."""
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def outputs_over(
+    network: Callable[..., Any], examples: Examples, *, size: int, device: str, label: str = ""
+) -> Iterator[tuple[Tensor, Any, Batch]]:
+    """Run anything that can be called with inputs over examples: their indices, its outputs, and the batch.
+
+    Args:
+        network: in the mode that it shall run in.
+        examples: what it runs over, in the order in which they are cheapest.
+        size: examples a batch.
+        device: where the network is.
+        label: what is being done, for the progress bar.
+    """
+    batches = torch.split(examples.order(), size)
+    for index in track(batches, label, len(batches)) if label else batches:
+        batch = examples.batch(index).to(device)
+        yield index, call(network, batch.inputs), batch

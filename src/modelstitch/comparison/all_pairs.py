@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from modelstitch.activations import LAYOUTS, Activations, Sources, laid_out
 from modelstitch.comparison.comparison import Comparison, Similarity
-from modelstitch.comparison.layout import LAYOUTS, laid_out
 from modelstitch.comparison.sinks import Kept, Multiplied, Sink, Summed
-from modelstitch.cut import Capture, Cut, capture
-from modelstitch.data import Samples, as_samples
-from modelstitch.errors import NumericalFailure, SettingError, did_you_mean
+from modelstitch.compute import Compute
+from modelstitch.cut import Capture, Cut
+from modelstitch.data import Examples, as_examples
+from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, did_you_mean
 from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
 from modelstitch.memory import kept_memory
+from modelstitch.networks import Network
 from modelstitch.progress import track
 from modelstitch.tensors import all_finite
 
 # Second moments of this many channels take 32 MB a pair in float64; flattened maps would take a thousand times that.
 _WIDEST = 2048
+_BATCH = 256
 
 
 def compare_all(
@@ -35,7 +37,8 @@ def compare_all(
     every: bool = False,
     sample: int = 2000,
     names: tuple[str, str] = ("A", "B"),
-    device: str | None = None,
+    device: str | torch.device | None = None,
+    compute: Compute | None = None,
 ) -> Comparison:
     """Compare two networks at every cut of each, in one pass over each network.
 
@@ -46,7 +49,7 @@ def compare_all(
     Args:
         a: a network; neither is changed.
         b: another, or the same one.
-        data: examples: what `modelstitch.data.as_samples` takes; labels are not used.
+        data: examples: what `modelstitch.data.as_examples` takes; targets are not used.
         measures: names in `modelstitch.MEASURES`.
         layout: what a row is: ``flatten``, ``pool`` or ``position``; see `modelstitch.comparison.Layout`.
         cuts: names of the cuts of each network; by default one a block.
@@ -54,6 +57,7 @@ def compare_all(
         sample: how many examples to keep for measures that need all rows at once.
         names: what to call the two.
         device: where to compute; by default where ``a`` is.
+        compute: room for activations; it changes no value.
 
     Returns:
         The values; a pair without one says why.
@@ -70,18 +74,14 @@ def compare_all(
         >>> compare_all(A, B, data, measures=["cka", "procrustes"]).table("cka").shape
         (1, 1)
     """
-    samples = as_samples(data)
+    examples = as_examples(data, targets=False)
     _check(measures, layout, sample)
-    first, place = _captured(a, samples, device)
-    second, _ = (first, place) if b is a else _captured(b, samples, place)
-    at = [
-        [one.find(name) for name in cuts[side]] if cuts else list(one.cuts[1:-1] if every else one.blocks)
-        for side, one in enumerate((first, second))
-    ]
+    first, second = _sources((a, b), examples, (compute or Compute()).at(device))
+    at = [_cuts_of(one.captured, cuts[side] if cuts else None, every) for side, one in enumerate((first, second))]
     sinks = _sinks([MEASURES[name] for name in measures], at[0], at[1], layout, sample)
-    _pass(first, second, at, samples, layout, list(dict.fromkeys(sinks.values())), place)
+    _pass(first, second, at, layout, list(dict.fromkeys(sinks.values())))
     found = [
-        _similarity(MEASURES[name], sink, (i, x), (j, y), names, samples.name, layout)
+        _similarity(MEASURES[name], sink, (i, x), (j, y), names, examples.name, layout)
         for name, sink in sinks.items()
         for i, x in enumerate(at[0])
         for j, y in enumerate(at[1])
@@ -102,7 +102,8 @@ def calibrate(
     sample: int = 2000,
     permutations: int = 100,
     seed: int = 0,
-    device: str | None = None,
+    device: str | torch.device | None = None,
+    compute: Compute | None = None,
 ) -> list[Null]:
     """Measures at one pair of cuts, beside what they give when the pairing of the examples is shuffled.
 
@@ -110,13 +111,14 @@ def calibrate(
         a: a network; neither is changed.
         b: another, or the same one.
         cuts: one of each.
-        data: examples: what `modelstitch.data.as_samples` takes; labels are not used.
+        data: examples: what `modelstitch.data.as_examples` takes; targets are not used.
         measures: names in `modelstitch.MEASURES`.
         layout: ``flatten`` or ``pool``; positions of one image are no independent rows to shuffle.
         sample: how many examples, the first ones.
         permutations: how many shuffles.
         seed: of the shuffles.
         device: where the networks compute; by default where ``a`` is.
+        compute: room for activations; it changes no value.
 
     Returns:
         One `Null` a measure.
@@ -130,16 +132,27 @@ def calibrate(
     if layout == "position":
         found, do = "rows that are not independent of each other", "take the layout flatten or pool"
         raise SettingError("to shuffle positions", found, do)
-    samples = as_samples(data).first(sample)
-    first, place = _captured(a, samples, device)
-    second, _ = (first, place) if b is a else _captured(b, samples, place)
-    kept = Kept(len(samples))
-    _pass(first, second, [[first.find(cuts[0])], [second.find(cuts[1])]], samples, layout, [kept], place)
+    examples = as_examples(data, targets=False).first(sample)
+    first, second = _sources((a, b), examples, (compute or Compute()).at(device))
+    kept = Kept(len(examples))
+    at = [[first.captured.find(cuts[0])], [second.captured.find(cuts[1])]]
+    _pass(first, second, at, layout, [kept])
     (x,), (y,) = kept.rows(0), kept.rows(1)
     return [
         permutation_null(name, x, y, permutations=permutations, seed=seed)
         for name in track(measures, "measures", len(measures))
     ]
+
+
+def _cuts_of(captured: Capture, names: Sequence[str] | None, every: bool) -> list[Cut]:
+    if names is not None:
+        # Two names may be one place.
+        return list(dict.fromkeys(captured.find(name) for name in names))
+    found = list(captured.cuts[1:-1] if every else captured.blocks)
+    if not found:
+        do = "name them: cuts=([...], [...]); `input` and `output` are cuts too"
+        raise ShapeMismatch(f"to compare {captured.name}", "no cut between input and output", do)
+    return found
 
 
 def _check(measures: Sequence[str], layout: str, sample: int) -> None:
@@ -160,12 +173,13 @@ def _check(measures: Sequence[str], layout: str, sample: int) -> None:
             raise SettingError(f"{name} by position", found, f"take the layout flatten or pool, or one of {able}")
 
 
-def _captured(network: nn.Module, samples: Samples, device: str | None) -> tuple[Capture, str]:
-    """The network with its cuts found, on the device; a copy of it where that is another than its own."""
-    home = str(next((p.device for p in network.parameters()), torch.device("cpu")))
-    place = device or home
-    here = network if place == home else copy.deepcopy(network).to(place)
-    return capture(here, samples.example.to(place)), place
+def _sources(networks: tuple[nn.Module, nn.Module], examples: Examples, compute: Compute) -> tuple[Activations, Activations]:
+    """What both networks give over the examples, on one device; of one network with itself, the same twice."""
+    a, b = networks
+    first = Network("A", a).ready(examples.example, compute)
+    second = first if b is a else Network("B", b).ready(examples.example, compute.at(first.device))
+    sources = Sources(examples, compute)
+    return sources.of(first.captured), sources.of(second.captured)
 
 
 def _sinks(
@@ -190,26 +204,18 @@ def _columns(cut: Cut, layout: str) -> int | float:
     return math.inf if None in sizes else math.prod(size or 1 for size in sizes)
 
 
-def _pass(
-    first: Capture,
-    second: Capture,
-    at: list[list[Cut]],
-    samples: Samples,
-    layout: str,
-    sinks: Sequence[Sink],
-    place: str,
-) -> None:
+def _pass(first: Activations, second: Activations, at: list[list[Cut]], layout: str, sinks: Sequence[Sink]) -> None:
     """Run each network once over the examples; a network compared with itself at the same cuts runs once in all."""
-    same = first is second and at[0] == at[1]
-    below, above = first.bottoms(at[0]), second.bottoms(at[1])
-    label, size = f"activations at {len(at[0])} and {len(at[1])} cuts", 256
+    same, order = first is second and at[0] == at[1], first.examples.order()
+    label = f"activations at {len(at[0])} and {len(at[1])} cuts"
     with torch.no_grad(), kept_memory():
-        for inputs, _ in track(samples.batches(size), label, math.ceil(len(samples) / size)):
-            inputs = inputs.to(place)
-            xs = _rows(below(inputs), first, at[0], layout)
-            ys = xs if same else _rows(above(inputs), second, at[1], layout)
+        below = first.batches(at[0], _BATCH, order, label=label, share="part")
+        above = below if same else second.batches(at[1], _BATCH, order, share="part")
+        for index, found, _ in below:
+            xs = _rows(found, first.captured, at[0], layout)
+            ys = xs if same else _rows(next(above)[1], second.captured, at[1], layout)
             for sink in sinks:
-                sink.take(xs, ys, len(inputs))
+                sink.take(xs, ys, len(index))
 
 
 def _rows(activations: Sequence[Tensor], one: Capture, cuts: Sequence[Cut], layout: str) -> list[Tensor]:

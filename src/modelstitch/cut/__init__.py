@@ -6,7 +6,7 @@ captured network and its halves, ``view`` the frozen network below them.
 """
 
 from modelstitch.cut.capture import bottom, capture, cuts, top
-from modelstitch.cut.part import Bottom, Capture, Part, Top, shared_bottoms
+from modelstitch.cut.part import Bottom, Capture, Part, Top, capture_of, shared_bottoms
 from modelstitch.cut.place import Cut
 
-__all__ = ["Bottom", "Capture", "Cut", "Part", "Top", "bottom", "capture", "cuts", "shared_bottoms", "top"]
+__all__ = ["Bottom", "Capture", "Cut", "Part", "Top", "bottom", "capture", "capture_of", "cuts", "shared_bottoms", "top"]

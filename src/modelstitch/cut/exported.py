@@ -41,6 +41,7 @@ class Exported(Capture):
         program = _export(view, args, kwargs)
         self._root, graph, names = _unlift(view, program)
         self._spec = program.call_spec.out_spec
+        self.plain = bool(self._spec.is_leaf())
         self._whole = GraphModule(self._root, graph)
         inputs = [*args, *kwargs.values()]
         with torch.no_grad(), standard_attention():

@@ -80,6 +80,11 @@ class Top(Part):
     """The layers after a cut: activations to outputs. It never runs the layers below."""
 
 
+def capture_of(half: Part) -> Capture:
+    """The captured network that a half was taken from."""
+    return half.capture
+
+
 class Capture(ABC):
     """A network with its cuts found.
 
@@ -94,11 +99,18 @@ class Capture(ABC):
     view: nn.Module
     cuts: tuple[Cut, ...]
     replayed: str = ""
+    plain: bool = True
+    """Whether the network answers with one tensor and nothing around it."""
 
     @cached_property
     def _by_name(self) -> dict[str, Cut]:
         aliases = {alias: cut for cut in self.cuts for alias in cut.aliases}
         return {**aliases, **{cut.name: cut for cut in self.cuts}}
+
+    @property
+    def whole(self) -> Capture:
+        """The captured network whose whole answers are meant; another where the bottoms are not the network's own."""
+        return self
 
     @property
     def blocks(self) -> tuple[Cut, ...]:

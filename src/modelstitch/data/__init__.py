@@ -9,7 +9,7 @@ from pathlib import Path
 from modelstitch.data.cifar import cifar10, cifar100, find_cifar
 from modelstitch.data.digits import digits
 from modelstitch.data.distortion import distort
-from modelstitch.data.examples import Batch, Examples, check_disjoint
+from modelstitch.data.examples import Batch, Examples, check_disjoint, side_inputs
 from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
 from modelstitch.data.image_folder import find_image_folder, image_folder
 from modelstitch.data.labels import SUPERCLASSES, LabelNoise, Superclasses
@@ -94,6 +94,7 @@ __all__ = [
     "half",
     "image_folder",
     "load",
+    "side_inputs",
     "steps_per_epoch",
     "subset",
 ]

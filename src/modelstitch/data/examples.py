@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from modelstitch.errors import DataError
+from modelstitch.errors import DataError, SettingError
 from modelstitch.tensors import Inputs, leaves
 
 E = TypeVar("E", bound="Examples")
@@ -115,6 +115,15 @@ class Examples(ABC):
     def ragged(self) -> bool:
         """Whether the shape of an example depends on the batch that it comes in."""
         return False
+
+    def with_targets_of(self, others: Examples) -> Examples:
+        """The same inputs beside the targets of as many other examples.
+
+        Raises:
+            SettingError: these examples hold their targets in a form of their own.
+        """
+        found = f"a {type(self).__name__}, which cannot take them"
+        raise SettingError(f"the targets of {others.name!r} for {self.name!r}", found, "give (inputs, targets)")
 
     def order(self) -> Tensor:
         """The order in which batches are cheapest to run; what is found is put back into the stored order."""

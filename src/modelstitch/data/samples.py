@@ -100,6 +100,10 @@ class Samples(Examples):
         """The examples at these indices, in that order."""
         return dataclasses.replace(self, inputs=self.inputs[index], labels=self.labels[index])
 
+    def with_targets_of(self, others: Examples) -> Samples:
+        """The same inputs beside the labels of others."""
+        return dataclasses.replace(self, labels=others.batch(slice(0, len(others))).targets)
+
     def on(self, device: str) -> Samples:
         """The same examples stored on a device, as compactly as before."""
         return dataclasses.replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))

@@ -1,39 +1,40 @@
 """Matching: how the stitch is chosen from its family.
 
-``how`` holds the settings; ``statistics`` gathers the moments from which a family solves for its stitch directly;
-``engine`` follows the task loss of many stitches downhill at once, and ``thaw`` lets tops train along; ``fit`` and
-``fit_all`` are the calls.
+``matching`` says what one is, and each of ``direct`` and ``task_loss`` is one, with one line here; ``descent`` follows a
+loss of many stitches downhill at once, and ``trainable_top`` lets tops train along; ``fit`` puts stitches at their
+start and on their way; ``calls`` are the calls.
 """
 
-from modelstitch.matching.fit import Fit, fit, fit_all
-from modelstitch.matching.how import (
+from modelstitch.matching.calls import fit, fit_all
+from modelstitch.matching.direct import Direct
+from modelstitch.matching.fit import Fit, Job
+from modelstitch.matching.matching import (
     BATCH_NORM_MODES,
-    PRECISIONS,
     STARTS,
-    TOP_STARTS,
+    TOP_MODES,
     BatchNorm,
-    Direct,
-    FineTune,
+    Descent,
     Matching,
-    TaskLoss,
-    starts_in_closed_form,
+    Objective,
 )
-from modelstitch.matching.statistics import moments_or_failures, paired_moments
+from modelstitch.matching.task_loss import TaskLoss
+
+MATCHINGS: dict[str, type[Matching]] = {matching.name: matching for matching in (Direct, TaskLoss)}
+"""The matchings by the names that command lines, recipes and records use."""
 
 __all__ = [
     "BATCH_NORM_MODES",
-    "PRECISIONS",
+    "MATCHINGS",
     "STARTS",
-    "TOP_STARTS",
+    "TOP_MODES",
     "BatchNorm",
+    "Descent",
     "Direct",
-    "FineTune",
     "Fit",
+    "Job",
     "Matching",
+    "Objective",
     "TaskLoss",
     "fit",
     "fit_all",
-    "moments_or_failures",
-    "paired_moments",
-    "starts_in_closed_form",
 ]

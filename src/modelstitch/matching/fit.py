@@ -12,25 +12,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 
-from modelstitch.budget import Budget
-from modelstitch.cut import Bottom, Top
-from modelstitch.data import Samples, as_samples
-from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.matching.engine import descend, reestimate
-from modelstitch.matching.how import BATCH_NORM_MODES, BatchNorm, FineTune, Matching, TaskLoss, starts_in_closed_form
-from modelstitch.matching.start import put_at_start
-from modelstitch.matching.statistics import moments_or_failures
-from modelstitch.matching.thaw import thawed
+from modelstitch.activations import Activations, OwnStatistics, Sources, moments_or_failures
+from modelstitch.activations.moments import BATCH
+from modelstitch.cut import Bottom, Top, capture_of
+from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch
+from modelstitch.matching.descent import descend, reestimate
+from modelstitch.matching.matching import BATCH_NORM_MODES, BatchNorm, Descent, Matching
+from modelstitch.matching.trainable_top import thawed
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.parallel import ranks
 from modelstitch.seeding import seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family, Stitch
+from modelstitch.tasks import Task
 
 Halves = Sequence[tuple[Bottom, Top]]
 Known = Sequence[Moments | NumericalFailure | None]
@@ -43,7 +41,7 @@ class Fit:
     Attributes:
         stitched: the stitched network, in eval mode.
         residual: share of the target's variance that the closed form leaves on the train set; None without one.
-        curve: mean train loss of each epoch, in nats; empty for direct matching.
+        curve: mean train loss of each epoch, in the task's unit; empty for direct matching.
         seconds: how long it took.
     """
 
@@ -58,207 +56,191 @@ class Fit:
         return self.stitched.stitch
 
 
-def fit(
-    family: Family,
-    bottom: Bottom,
-    top: Top,
-    train: object,
-    *,
-    by: Matching | None = None,
-    batch_norm: BatchNorm = "frozen",
-    seed: int = 0,
-    moments: Moments | None = None,
-    budget: Budget | None = None,
-) -> Fit:
-    """Choose the stitch from its family: ``argmin over s in S`` of the distance or of the task loss.
-
-    The networks are never changed: bottom and top hold their weights as buffers without gradients.
+@dataclass(frozen=True)
+class Job:
+    """What all fits of one call have in common.
 
     Args:
         family: the set S.
-        bottom: the layers of A up to a cut.
-        top: the layers of B after a cut.
-        train: the examples to fit on, or what `modelstitch.data.as_samples` takes; never those to measure on.
-        by: how to match; `TaskLoss` from a least-squares start unless told otherwise.
+        by: how to match.
+        task: what outputs are judged by; None where nothing is followed downhill.
+        sources: the examples to fit on, and what networks give over them.
         batch_norm: ``frozen`` or ``batch``.
-        seed: keys a random start and the order of the examples.
-        moments: of the rows at the two cuts over ``train``, where they are known already.
-        budget: room for activations; it changes no result.
-
-    Returns:
-        The stitched network and how it was reached.
-
-    Raises:
-        ShapeMismatch: the family cannot map the one cut onto the other.
-        SettingError: the matching cannot fit the family, or no such batch-norm mode.
-        NumericalFailure: a constant target, or a loss that is not finite.
+        seed: keys a random start and the order of the examples; the same for all.
     """
-    halves = [(bottom, top)]
-    (found,) = fit_all(family, halves, train, by=by, batch_norm=batch_norm, seed=seed, moments=[moments], budget=budget)
-    if isinstance(found, NumericalFailure):
-        raise found
-    return found
-
-
-def fit_all(
-    family: Family,
-    halves: Sequence[tuple[Bottom, Top]],
-    train: object,
-    *,
-    by: Matching | None = None,
-    batch_norm: BatchNorm = "frozen",
-    seed: int = 0,
-    moments: Sequence[Moments | NumericalFailure | None] | None = None,
-    budget: Budget | None = None,
-) -> list[Fit | NumericalFailure]:
-    """Choose many stitches at once: what `fit` gives for each alone, with one run of the bottom network for all.
-
-    Args:
-        family: the set S.
-        halves: bottoms of one captured network, each with the top of another (or the same) to join it to.
-        train: as in `fit`.
-        by: as in `fit`.
-        batch_norm: as in `fit`.
-        seed: as in `fit`; the same for all.
-        moments: of the rows at each pair of cuts over ``train``, where they are known already.
-        budget: room for activations; it changes no result. Where one batch of them at all cuts would not fit, the
-            bottom network runs once for each of several runs of cuts.
-
-    Returns:
-        For each what was found, or why there is nothing; a failure stops no other.
-
-    Raises:
-        ShapeMismatch: the family cannot map a cut onto its other.
-        SettingError: the matching cannot fit the family, or no such batch-norm mode.
-    """
-    job = _Job(family, as_samples(train), by or TaskLoss(), batch_norm, seed, _device_of(halves), budget or Budget())
-    job.check()
-    # Built before anything runs: a family that cannot map two cuts says so at once.
-    stitches = [job.built(*pair) for pair in halves]
-    known = moments or [None] * len(halves)
-    found: list[Fit | NumericalFailure] = []
-    with kept_memory():
-        for part in job.parts(halves):
-            found += job.fit(halves[part], stitches[part], known[part])
-    return found
-
-
-def _device_of(halves: Halves) -> str:
-    # A half at an end point may hold no weights; another does.
-    tensors = chain.from_iterable(half.buffers() for pair in halves for half in pair)
-    return str(next(tensors, torch.zeros(0)).device)
-
-
-@dataclass(frozen=True)
-class _Begin:
-    """A stitched network where its matching begins (or, direct, ends)."""
-
-    stitched: Stitched
-    residual: float | None
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What all fits of one call have in common; arguments as of `fit_all`."""
 
     family: Family
-    train: Samples
     by: Matching
-    batch_norm: str
-    seed: int
-    device: str
-    budget: Budget
+    task: Task | None
+    sources: Sources
+    batch_norm: BatchNorm = "frozen"
+    seed: int = 0
 
     def check(self) -> None:
-        """Refuse settings that cannot be fitted."""
+        """Refuse settings that cannot be fitted.
+
+        Raises:
+            SettingError: the matching cannot fit the family, or no such batch-norm mode.
+        """
         if self.batch_norm not in BATCH_NORM_MODES:
             found = f"modes {', '.join(BATCH_NORM_MODES)}"
             raise SettingError(f"a fit with batch_norm={self.batch_norm!r}", found, "choose one of them")
-        if isinstance(self.by, TaskLoss) and self.family.fitted and not self.family.trainable:
-            found, do = "a family that cannot be followed downhill", "fit it by Direct(), or use Orthogonal or Affine"
-            raise SettingError(f"{self.family} fitted by task loss", found, do)
-        if ranks().several and isinstance(self.by, FineTune):
+        self.by.check(self.family)
+        if ranks().several and self.descent and self.descent.trains_top:
             found = "a top that trains along, whose batch norms would see a part of each batch"
             raise SettingError(f"a fit over {ranks().count} processes", found, "fine-tune with one process")
-        if ranks().several and self.budget.folder is not None:
+        if ranks().several and self.sources.compute.folder is not None:
             found = "activations kept in a folder, which one process fills"
             raise SettingError(f"a fit over {ranks().count} processes", found, "leave the folder out")
 
-    def built(self, bottom: Bottom, top: Top) -> Stitch:
+    @property
+    def descent(self) -> Descent | None:
+        """The way downhill, where the matching has one and something moves on it."""
+        descent = self.by.descent
+        return descent if descent and descent.moves(self.family) else None
+
+    def source(self, bottom: Bottom) -> Activations:
+        """What the network that a bottom is a half of gives over the examples, while stitches are fitted."""
+        precision = self.descent.precision if self.descent else "float32"
+        return self.sources.of(capture_of(bottom), precision=precision)
+
+    def fit_all(self, halves: Halves, moments: Known | None = None) -> list[Fit | NumericalFailure]:
+        """Choose many stitches at once, with one run of the bottom network for all.
+
+        Args:
+            halves: bottoms of one captured network, each with the top of another (or the same) to join it to.
+            moments: of the rows at each pair of cuts, where they are known already.
+
+        Returns:
+            For each what was found, or why there is nothing; a failure stops no other.
+        """
+        self.check()
+        # Built before anything runs: a family that cannot map two cuts says so at once.
+        stitches = [self._built(*pair) for pair in halves]
+        known = moments or [None] * len(halves)
+        found: list[Fit | NumericalFailure] = []
+        with kept_memory():
+            for part in self._parts(halves):
+                found += self._fit(halves[part], stitches[part], known[part])
+        return found
+
+    def _built(self, bottom: Bottom, top: Top) -> Stitch:
         with seeded("stitch", self.seed):
             return self.family.build(bottom.cut, top.cut)
 
-    def parts(self, halves: Halves) -> list[slice]:
+    def _parts(self, halves: Halves) -> list[slice]:
         """The runs of stitches that are fitted together: as many as one batch of activations leaves room for."""
-        batch = self.by.batch_size if isinstance(self.by, TaskLoss) else 1
-        return self.budget.chunks([batch * bottom.cut.bytes(self.train.longest) for bottom, _ in halves])
+        batch, longest = self.descent.batch_size if self.descent else 1, self.sources.examples.longest
+        return self.sources.compute.chunks([batch * bottom.cut.bytes(longest) for bottom, _ in halves])
 
-    def fit(self, halves: Halves, stitches: Sequence[Stitch], known: Known) -> list[Fit | NumericalFailure]:
+    def _fit(self, halves: Halves, stitches: Sequence[Stitch], known: Known) -> list[Fit | NumericalFailure]:
         """Fit these in one pass."""
         begun = time.perf_counter()
+        self._want(halves)
         begins = [
             self._begin(stitch, *pair, sums)
             for stitch, pair, sums in zip(stitches, halves, self._moments(halves, known), strict=True)
         ]
-        curves = self._follow([one.stitched for one in begins if isinstance(one, _Begin)])
+        curves = self._follow([one[0] for one in begins if not isinstance(one, NumericalFailure)])
         seconds = (time.perf_counter() - begun) / len(begins)
         found: list[Fit | NumericalFailure] = []
         for one in begins:
             curve = one if isinstance(one, NumericalFailure) else next(curves)
-            if isinstance(one, _Begin) and not isinstance(curve, NumericalFailure):
-                found.append(Fit(one.stitched.eval().requires_grad_(False), one.residual, curve, seconds))
+            if isinstance(one, NumericalFailure) or isinstance(curve, NumericalFailure):
+                found.append(one if isinstance(one, NumericalFailure) else curve)
             else:
-                assert isinstance(curve, NumericalFailure)
-                found.append(curve)
+                stitched, residual = one
+                found.append(Fit(stitched.eval().requires_grad_(False), residual, curve, seconds))
         return found
+
+    def _want(self, halves: Halves) -> None:
+        """Say what will be read more than once, so that each network runs once an example."""
+        if self.descent is None or self.batch_norm == "batch":
+            return
+        source, cuts = self.source(halves[0][0]), [bottom.cut for bottom, _ in halves]
+        epochs = self.descent.settled(len(self.sources.examples)).epochs or 1
+        again = self.by.solves(self.family) and self.descent.precision == "float32"
+        # A folder has a use for them afterwards.
+        if epochs > 1 or again or self.sources.compute.folder is not None:
+            source.want(cuts, self.descent.batch_size)
+        if again:
+            source.want(cuts, BATCH)
 
     def _begin(
         self, stitch: Stitch, bottom: Bottom, top: Top, moments: Moments | NumericalFailure | None
-    ) -> _Begin | NumericalFailure:
+    ) -> tuple[Stitched, float | None] | NumericalFailure:
+        """The stitched network where its matching begins (or, direct, ends), and the closed form's residual."""
+        if isinstance(moments, NumericalFailure) and self.by.solves(self.family):
+            return moments
         try:
-            residual = put_at_start(self.family, stitch, bottom.cut, top.cut, self.by, moments)
+            residual = self._put_at_start(stitch, bottom, top, moments)
         except NumericalFailure as failure:
             return failure
-        stitch.to(self.device)
+        stitch.to(self.source(bottom).device)
         own_statistics = self.batch_norm == "batch"
         bottom = bottom.with_batch_statistics() if own_statistics else bottom
-        if isinstance(self.by, FineTune):
-            top = thawed(top, self.by.top, self.seed)
+        descent = self.by.descent
+        if descent and descent.trains_top:
+            top = thawed(top, descent.top, self.seed)
         elif own_statistics:
             top = top.with_batch_statistics()
-        return _Begin(Stitched(bottom, stitch, top), residual)
+        return Stitched(bottom, stitch, top), residual
+
+    def _put_at_start(
+        self, stitch: Stitch, bottom: Bottom, top: Top, moments: Moments | NumericalFailure | None
+    ) -> float | None:
+        if not self.family.fitted:
+            return None
+        if self.by.start == "identity":
+            _put_at_identity(stitch, bottom, top)
+        if not self.by.solves(self.family):
+            return None
+        assert isinstance(moments, Moments)
+        solution = self.family.solve(moments, self.by.ridge)
+        assert solution is not None
+        stitch.assign(solution.weight, solution.bias, moments.mean_x, moments.xx / moments.n)
+        return solution.residual
 
     def _follow(self, stitched: Sequence[Stitched]) -> Iterator[tuple[float, ...] | NumericalFailure]:
-        """Go downhill from where the stitches begin, where the matching asks for it and the family can."""
-        own_statistics = self.batch_norm == "batch"
-        if stitched and isinstance(self.by, TaskLoss) and (self.family.trainable or isinstance(self.by, FineTune)):
-            return iter(
-                descend(
-                    stitched,
-                    self.train,
-                    self.by,
-                    self.seed,
-                    batch_statistics=own_statistics,
-                    device=self.device,
-                    budget=self.budget,
-                )
-            )
+        """Go downhill from where the stitches begin, where the matching asks for it and something moves."""
+        own_statistics, descent = self.batch_norm == "batch", self.descent
+        if stitched and descent and self.task:
+            source = self._own(stitched[0], descent) if own_statistics else self.source(stitched[0].bottom)
+            against_top = descent.objective.against == "top"
+            lenders = {capture_of(one.top) for one in stitched} if against_top else set()
+            references = {one: self.sources.of(one) for one in lenders}
+            told = {"batch_statistics": own_statistics, "references": references}
+            return iter(descend(stitched, source, descent, self.task, self.seed, **told))
         if own_statistics:
             for one in stitched:
-                reestimate(one, self.train, self.seed, self.device)
+                reestimate(one, self._own(one, None), self.seed)
         return iter([()] * len(stitched))
+
+    def _own(self, stitched: Stitched, descent: Descent | None) -> OwnStatistics:
+        device = self.source(stitched.bottom).device
+        return OwnStatistics(self.sources.examples, device, descent.precision if descent else "float32")
 
     def _moments(self, halves: Halves, known: Known) -> Known:
         """What the closed form needs, those already known taken as they are; one pass for each network of tops."""
-        if not self.family.fitted or not starts_in_closed_form(self.by):
+        if not self.by.solves(self.family):
             return known
         found = list(known)
         missing = [index for index, one in enumerate(found) if one is None]
-        for network in dict.fromkeys(halves[index][1].capture for index in missing):
-            of_it = [index for index in missing if halves[index][1].capture is network]
+        for network in dict.fromkeys(capture_of(halves[index][1]) for index in missing):
+            of_it = [index for index in missing if capture_of(halves[index][1]) is network]
             pairs = [(halves[index][0].cut, halves[index][1].cut) for index in of_it]
-            bottom = halves[of_it[0]][0].capture
-            made = moments_or_failures(bottom, network, pairs, self.train, device=self.device, budget=self.budget)
+            bottom = self.sources.of(capture_of(halves[of_it[0]][0]))
+            made = moments_or_failures(bottom, self.sources.of(network), pairs)
             for index, one in zip(of_it, made, strict=True):
                 found[index] = one
         return found
+
+
+def _put_at_identity(stitch: Stitch, bottom: Bottom, top: Top) -> None:
+    below, above = bottom.cut, top.cut
+    channels = below.channels
+    if channels is None or channels != above.channels:
+        found = f"{channels} channels below and {above.channels} above"
+        raise ShapeMismatch(f"a start at the identity from {below} to {above}", found, "start at least_squares")
+    zeros = torch.zeros(channels)
+    stitch.assign(torch.eye(channels), zeros, zeros, torch.eye(channels))

@@ -5,14 +5,15 @@ from modelstitch.networks.folder import Config, load_folder, save_network, weigh
 from modelstitch.networks.fresh import stem_reset, untrained
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
-from modelstitch.networks.references import LoadedNetwork, load_network
+from modelstitch.networks.network import Network
+from modelstitch.networks.references import load_network
 from modelstitch.networks.resnet import resnet18, resnet164
 from modelstitch.networks.vit import vit
 
 __all__ = [
     "ARCHITECTURES",
     "Config",
-    "LoadedNetwork",
+    "Network",
     "build",
     "load_folder",
     "load_network",

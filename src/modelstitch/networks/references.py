@@ -5,26 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from torch import nn
 
 from modelstitch.errors import NetworkNotFound, did_you_mean
-from modelstitch.networks.folder import CONFIG, Config, load_folder
+from modelstitch.networks.folder import CONFIG, load_folder
+from modelstitch.networks.network import Network
 
 
-@dataclass(frozen=True, eq=False)
-class LoadedNetwork:
-    """A network, what to call it, and its configuration where it came from a network folder."""
-
-    network: nn.Module
-    name: str
-    config: Config | None
-
-
-def load_network(reference: str) -> LoadedNetwork:
+def load_network(reference: str) -> Network:
     """Load the network that a reference leads to, in eval mode.
 
     Args:
@@ -36,13 +27,13 @@ def load_network(reference: str) -> LoadedNetwork:
         BadFile: the folder holds no sound network.
     """
     if reference.startswith("py:"):
-        return LoadedNetwork(_call(reference).eval(), reference, None)
+        return Network(reference, _call(reference).eval())
     folder = Path(reference)
     if not folder.is_dir():
         do = did_you_mean(folder.name, _neighbours(folder), "name a network folder, or py:package.module:function")
         raise NetworkNotFound(f"load the network {reference!r}", "no such folder", do)
     network, config = load_folder(folder)
-    return LoadedNetwork(network, folder.resolve().name, config)
+    return Network(folder.resolve().name, network, config)
 
 
 def _neighbours(folder: Path) -> list[str]:

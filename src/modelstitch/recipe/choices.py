@@ -1,104 +1,34 @@
-"""What a recipe may choose stitches from, and by: families and matchings.
+"""What a recipe chooses by name: families, matchings and tasks, each with settings of its own.
 
-Defaults are those of the library's own calls.
+A choice is a mapping with a ``name``; its other keys are the settings of the class of that name, which says in its own
+words what they can be when the recipe is planned. So a new family is known to recipes without a line here.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Choice(BaseModel):
-    """A part of a recipe, as others: unknown keys are refused, and nothing changes after reading."""
+def _choice(kind: str, known: Iterable[str]) -> Any:
+    """The type of a mapping whose ``name`` is one of those known."""
+    names = list(known)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    def check(value: dict[str, Any]) -> dict[str, Any]:
+        if value.get("name") not in names:
+            raise ValueError(f"{kind}: no {kind} named {value.get('name')!r}; choose among {', '.join(names)}")
+        return value
 
-
-class PlainFamily(_Choice):
-    """A family without settings.
-
-    Attributes:
-        name: of the family.
-    """
-
-    name: Literal["identity", "permutation", "orthogonal"]
+    settings = {"type": "object", "properties": {"name": {"enum": names}}, "required": ["name"]}
+    return Annotated[dict[str, Any], AfterValidator(check), WithJsonSchema(settings)]
 
 
-class AffineFamily(_Choice):
-    """An affine map of channels.
-
-    Attributes:
-        name: ``affine``, or ``bn_affine_bn`` between batch norms as in Bansal, Nakkiran and Barak (2021).
-        kernel: side of the convolution, odd.
-    """
-
-    name: Literal["affine", "bn_affine_bn"]
-    kernel: PositiveInt = 1
-
-
-FamilyChoice = Annotated[PlainFamily | AffineFamily, Field(discriminator="name")]
-
-
-class DirectMatching(_Choice):
-    """Match the top's own activations in closed form.
-
-    Attributes:
-        name: ``direct``.
-        ridge: strength of the penalty on an affine map.
-    """
-
-    name: Literal["direct"]
-    ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-
-
-class _Descent(_Choice):
-    """What both ways down the task loss take; what is left out has the default of `TaskLoss`.
-
-    Attributes:
-        epochs: passes over the data; as many as make 500 steps unless told otherwise.
-        batch_size: examples a step.
-        patience: an early stop on a held-out tenth of the train set.
-        precision: while fitting.
-    """
-
-    epochs: PositiveInt | None = None
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    patience: PositiveInt | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
-class TaskMatching(_Descent):
-    """Minimise the loss of the stitched network.
-
-    Attributes:
-        name: ``task``.
-        learning_rate: at the beginning; a number, or ``by_width``: less for stitches of many channels.
-        start: where to begin.
-    """
-
-    name: Literal["task"]
-    learning_rate: Rate | Literal["by_width"] = "by_width"
-    start: Literal["least_squares", "identity", "random"] = "least_squares"
-
-
-class FineTuneMatching(_Descent):
-    """Train a copy of the top along with the stitch: no stitching, but what the paper's figure 8 sets beside it.
-
-    Attributes:
-        name: ``fine_tune``.
-        learning_rate: at the beginning, of stitch and top.
-        start: where the stitch begins; the family ``identity`` has none.
-        top: ``fresh`` weights for the copy, or those of the ``trained`` top.
-    """
-
-    name: Literal["fine_tune"]
-    learning_rate: Rate = 5e-3
-    start: Literal["least_squares", "identity", "random"] = "identity"
-    top: Literal["fresh", "trained"] = "fresh"
-
-
-MatchingChoice = Annotated[DirectMatching | TaskMatching | FineTuneMatching, Field(discriminator="name")]
+Family = _choice("family", FAMILIES)
+Matching = _choice("matching", MATCHINGS)
+Task = _choice("task", TASKS)

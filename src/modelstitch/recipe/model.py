@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
 
-from modelstitch.recipe.choices import AffineFamily, FamilyChoice, MatchingChoice, Rate, TaskMatching
+from modelstitch.recipe.choices import Family, Matching, Rate, Task
 
 # Names become names of networks in records, in `A@cut -> B@cut` and in pages: letters, digits and three marks.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -141,8 +141,8 @@ class Stitchings(_Part):
     pairs: Annotated[list[Annotated[list[Name], Field(min_length=2, max_length=2)]], Field(min_length=1)]
     both_ways: bool = False
     cuts: Literal["blocks", "all", "grid"] | Annotated[list[str], Field(min_length=1)] = "blocks"
-    families: Annotated[list[FamilyChoice], Field(min_length=1)] = [AffineFamily(name="affine")]
-    matchings: Annotated[list[MatchingChoice], Field(min_length=1)] = [TaskMatching(name="task")]
+    families: Annotated[list[Family], Field(min_length=1)] = [{"name": "affine"}]
+    matchings: Annotated[list[Matching], Field(min_length=1)] = [{"name": "task"}]
     batch_norm: Annotated[list[Literal["frozen", "batch"]], Field(min_length=1)] = ["frozen"]
     fit_on: Literal["all", "top"] = "all"
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
@@ -200,6 +200,7 @@ class Recipe(_Part):
         data: the examples.
         networks: by name, to train or to load.
         stitchings: what to stitch.
+        task: what outputs are judged by; guessed from data and outputs where it is left out.
         measures: similarities of all pairs of cuts, beside those that every record holds.
         claims: what is expected.
         reference: published curves to draw beside ours.
@@ -211,6 +212,7 @@ class Recipe(_Part):
     data: Data
     networks: Annotated[dict[Name, Network], Field(min_length=1)]
     stitchings: Annotated[list[Stitchings], Field(min_length=1)]
+    task: Task | None = None
     measures: list[str] = []
     claims: list[Claim] = []
     reference: list[Curve] = []

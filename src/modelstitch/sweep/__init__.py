@@ -1,13 +1,11 @@
-"""The sweep: many stitchings in one call.
+"""The sweep: a recipe planned and carried out.
 
-``calls`` holds what users call for two networks, ``groups`` the stitchings that share a pass over their networks.
-A recipe goes through ``plan`` (which jobs), ``material`` (their examples), ``library`` (their networks), ``shop``
-(both), ``work`` (one job done), ``engines`` (where), and ``execute``, which alone writes the store; ``outlook`` says
-beforehand what it may cost.
+A recipe goes through ``plan`` (which jobs), ``run_data`` (their examples), ``network_store`` (their networks),
+``context`` (both), ``jobs`` (one job done), ``executors`` and ``on_ray`` (where), and ``run``, which alone writes the
+store; ``estimate`` says beforehand what it may cost.
 """
 
-from modelstitch.sweep.calls import stitch, stitch_all
-from modelstitch.sweep.execute import run_recipe
-from modelstitch.sweep.outlook import Outlook, foresee
+from modelstitch.sweep.estimate import Estimate, estimate
+from modelstitch.sweep.run import run_recipe
 
-__all__ = ["Outlook", "foresee", "run_recipe", "stitch", "stitch_all"]
+__all__ = ["Estimate", "estimate", "run_recipe"]

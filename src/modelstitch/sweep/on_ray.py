@@ -16,10 +16,10 @@ from typing import Any
 from modelstitch.errors import SettingError
 from modelstitch.files import write_whole
 from modelstitch.records import Store
-from modelstitch.sweep.engines import collected
-from modelstitch.sweep.library import Library
+from modelstitch.sweep.executors import collected
+from modelstitch.sweep.network_store import NetworkStore
 from modelstitch.sweep.plan import Job, Training
-from modelstitch.sweep.shop import Failure, Found, Shop
+from modelstitch.sweep.context import Failure, Found, Context
 
 _RETRIES = 2
 Files = dict[str, bytes]
@@ -39,7 +39,7 @@ class OnRay:
     cpus: float = 1
     gpus: float = 0
 
-    def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
+    def run(self, jobs: Sequence[Job], context: Context, store: Store) -> Iterator[tuple[Job, Found]]:
         """Send all jobs, and give each back as soon as it is done.
 
         Raises:
@@ -49,11 +49,11 @@ class OnRay:
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": _RETRIES}
         task = ray.remote(**options)(_task)
         # Filled before they travel: a worker need not find the data on its own disk.
-        _ = shop.material.whole, shop.material.split
-        material, done = ray.put(shop.material), ray.put(store.keys())
-        networks = {name: ray.put(shop.network(name)) for name in shop.plan.names if shop.has(name)}
+        _ = context.data.whole, context.data.split
+        data, done = ray.put(context.data), ray.put(store.keys())
+        networks = {name: ray.put(context.network(name)) for name in context.plan.names if context.has(name)}
         running = {
-            task.remote(job, shop.plan, material, done, list(job.needs), *(networks[name] for name in job.needs)): job
+            task.remote(job, context.plan, data, done, list(job.needs), *(networks[name] for name in job.needs)): job
             for job in jobs
         }
         while running:
@@ -64,7 +64,7 @@ class OnRay:
             except ray.exceptions.RayError as error:
                 yield job, Failure(f"{type(error).__name__}: {str(error).splitlines()[0]}")
                 continue
-            yield job, _unpacked(found, job, shop) if isinstance(found, dict) else found
+            yield job, _unpacked(found, job, context) if isinstance(found, dict) else found
 
 
 def _started(address: str) -> Any:
@@ -82,20 +82,20 @@ def _started(address: str) -> Any:
     return ray
 
 
-def _task(job: Job, plan: Any, material: Any, done: frozenset[str], names: list[str], *networks: Any) -> Found | Files:
+def _task(job: Job, plan: Any, data: Any, done: frozenset[str], names: list[str], *networks: Any) -> Found | Files:
     """Do one job on whatever machine this is; of a training, give back the files of its folder."""
     with tempfile.TemporaryDirectory() as folder:
-        shop = Shop(plan, material, Library(Path(folder)), dict(zip(names, networks, strict=True)))
-        found = collected(job, shop, done)
+        context = Context(plan, data, NetworkStore(Path(folder)), dict(zip(names, networks, strict=True)))
+        found = collected(job, context, done)
         if not isinstance(job, Training) or isinstance(found, Failure):
             return found
         root = Path(folder)
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def _unpacked(files: Files, job: Job, shop: Shop) -> Path:
+def _unpacked(files: Files, job: Job, context: Context) -> Path:
     """Write a network that was trained elsewhere; its configuration last, since that says that all is there."""
     assert isinstance(job, Training)
     for name in sorted(files, key=lambda name: name.endswith("config.json")):
-        write_whole(shop.library.root / name, files[name])
-    return shop.library.folder(job, shop.material)
+        write_whole(context.networks.root / name, files[name])
+    return context.networks.folder(job, context.data)

@@ -112,11 +112,13 @@ class Task(ABC):
     Attributes:
         name: as records, recipes and the command line call it.
         off: fields that leave no trace in records while they hold these values.
+        answers_are_targets: whether the targets are the answers of the top's own network, and no labels are read.
         scores: the first gives *the* penalty.
     """
 
     name: ClassVar[str]
     off: ClassVar[Mapping[str, Any]] = {}
+    answers_are_targets: ClassVar[bool] = False
 
     @property
     @abstractmethod

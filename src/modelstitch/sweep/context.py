@@ -8,14 +8,13 @@ from pathlib import Path
 from modelstitch.comparison import Comparison
 from modelstitch.data import Samples
 from modelstitch.errors import NotWritable, Parted, StitchError
-from modelstitch.networks import LoadedNetwork, load_network, weights_fingerprint
+from modelstitch.networks import Network, load_network
 from modelstitch.parallel import ranks
-from modelstitch.stitching import Measured
-from modelstitch.sweep.groups import Keeper
-from modelstitch.sweep.library import Library
-from modelstitch.sweep.material import Material
+from modelstitch.stitching import Keeper, Measured
+from modelstitch.sweep.network_store import NetworkStore
+from modelstitch.sweep.run_data import RunData
 from modelstitch.sweep.plan import Job, PairJob, Plan, Training
-from modelstitch.sweep.work import compare_pair, stitch_pair
+from modelstitch.sweep.jobs import compare_pair, stitch_pair
 
 
 @dataclass(frozen=True)
@@ -30,29 +29,29 @@ Found = Path | list[Measured] | Comparison | Failure
 
 
 @dataclass(frozen=True)
-class Shop:
+class Context:
     """Everything a job needs.
 
     Attributes:
         plan: what is asked.
-        material: the data.
-        library: the trained networks.
+        data: the data.
+        networks: the trained networks.
     """
 
     plan: Plan
-    material: Material
-    library: Library
-    _loaded: dict[str, LoadedNetwork] = field(default_factory=dict, compare=False)
+    data: RunData
+    networks: NetworkStore
+    _loaded: dict[str, Network] = field(default_factory=dict, compare=False)
 
-    def fresh(self) -> Shop:
+    def fresh(self) -> Context:
         """The same without anything loaded, to send to another process of this machine."""
-        return Shop(self.plan, replace(self.material), self.library)
+        return Context(self.plan, replace(self.data), self.networks)
 
     def has(self, name: str) -> bool:
         """Whether a network is there; one that is loaded and not trained is tried when it is used."""
-        return name in self.plan.loads or self.library.has(self.plan.training(name), self.material)
+        return name in self.plan.loads or self.networks.has(self.plan.training(name), self.data)
 
-    def network(self, name: str) -> LoadedNetwork:
+    def network(self, name: str) -> Network:
         """A network under the name that the recipe gives it.
 
         Raises:
@@ -61,22 +60,22 @@ class Shop:
         if name not in self._loaded:
             if name in self.plan.loads:
                 found = load_network(self.plan.loads[name])
-                self._loaded[name] = LoadedNetwork(found.network, name, found.config)
+                self._loaded[name] = replace(found, name=name)
             else:
                 # By the first process, which has written it: another host's disk may not show it yet.
                 training = self.plan.training(name)
-                self._loaded[name] = ranks().from_first(lambda: self.library.load(training, self.material))
+                self._loaded[name] = ranks().from_first(lambda: self.networks.load(training, self.data))
         return self._loaded[name]
 
     def weights(self, name: str) -> str:
         """Fingerprint of a network's weights."""
-        return weights_fingerprint(self.network(name).network)
+        return self.network(name).weights
 
     def own(self, name: str) -> Samples:
         """The train examples that a network was trained on; those of the recipe for one that was not trained by it."""
         if name in self.plan.loads:
-            return self.material.split.train
-        return self.material.learnt_by(self.plan.training(name).asked).train
+            return self.data.split.train
+        return self.data.learnt_by(self.plan.training(name).asked).train
 
     def do(self, job: Job, keeper: Keeper) -> Found:
         """Do one job; an error of the job is a failure, an error of the keeper ends the run.
@@ -99,10 +98,10 @@ class Shop:
 
     def _do(self, job: Job, keeper: Keeper) -> Found:
         if isinstance(job, Training):
-            return self.library.train(job, self.material, *(self.network(name).network for name in job.needs))
-        first, second = (self.network(name).network for name in job.needs)
+            return self.networks.train(job, self.data, *(self.network(name).module for name in job.needs))
+        first, second = (self.network(name) for name in job.needs)
         if isinstance(job, PairJob):
             own = [self.own(name) for name in (job.top, job.bottom)]
-            stitch_pair(job, first, second, (own[0], own[1]), self.material, keeper)
+            stitch_pair(job, first, second, (own[0], own[1]), self.data, keeper)
             return []
-        return compare_pair(job, first, second, self.material)
+        return compare_pair(job, first, second, self.data)

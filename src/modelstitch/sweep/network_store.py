@@ -1,4 +1,4 @@
-"""The library of networks: each trained once, in a folder named after what was asked, and shared by all recipes."""
+"""The networks of networks: each trained once, in a folder named after what was asked, and shared by all recipes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from torch import nn
 
 from modelstitch.data import Samples
-from modelstitch.networks import LoadedNetwork, build, load_network
+from modelstitch.networks import Network, build, load_network
 from modelstitch.parallel import ranks
 from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
-from modelstitch.sweep.material import Material
+from modelstitch.sweep.run_data import RunData
 from modelstitch.sweep.plan import Training
 
 
 @dataclass(frozen=True)
-class Library:
+class NetworkStore:
     """A folder of network folders.
 
     Args:
@@ -30,9 +30,9 @@ class Library:
 
     root: Path
 
-    def folder(self, training: Training, material: Material) -> Path:
+    def folder(self, training: Training, data: RunData) -> Path:
         """Where the network of a training lies, or will lie: the same for whoever asks the same."""
-        asked, split = training.asked, material.learnt_by(training.asked)
+        asked, split = training.asked, data.learnt_by(training.asked)
         told = {
             "architecture": asked.architecture,
             "options": json.dumps(asked.options, sort_keys=True),
@@ -44,22 +44,22 @@ class Library:
         }
         # What goes without saying leaves no trace, so that it makes no stored network another.
         if training.start:
-            before = self.folder(training.start, material)
+            before = self.folder(training.start, data)
             told["start"] = [before.name, training.start.asked.checkpoint]
         if asked.freeze:
             told["freeze"] = asked.freeze
         return self.root / f"{split.train.name}-{asked.architecture}-{key_of({'network': json.dumps(told)})}"
 
-    def has(self, training: Training, material: Material) -> bool:
+    def has(self, training: Training, data: RunData) -> bool:
         """Whether the network is there."""
-        return ranks().from_first((self.folder(training, material) / "config.json").exists)
+        return ranks().from_first((self.folder(training, data) / "config.json").exists)
 
-    def train(self, training: Training, material: Material, start: nn.Module | None = None) -> Path:
+    def train(self, training: Training, data: RunData, start: nn.Module | None = None) -> Path:
         """Train the network, or find it trained.
 
         Args:
             training: what to train.
-            material: the data.
+            data: the data.
             start: the network whose weights it begins with, where the training names one.
 
         Returns:
@@ -68,8 +68,8 @@ class Library:
         Raises:
             StitchError: it cannot be trained, or what lies in its folder is damaged.
         """
-        asked, split = training.asked, material.learnt_by(training.asked)
-        folder = self.folder(training, material)
+        asked, split = training.asked, data.learnt_by(training.asked)
+        folder = self.folder(training, data)
         train_network(
             asked.architecture,
             split,
@@ -80,27 +80,27 @@ class Library:
             checkpoints=training.checkpoints,
             start=start,
             freeze=asked.freeze,
-            device=material.device,
-            **options_for(asked, material),
+            device=data.compute.device,
+            **options_for(asked, data),
         )
         return place_of(training, folder)
 
-    def load(self, training: Training, material: Material) -> LoadedNetwork:
+    def load(self, training: Training, data: RunData) -> Network:
         """The trained network, under the name that the recipe gives it."""
-        found = load_network(str(place_of(training, self.folder(training, material))))
+        found = load_network(str(place_of(training, self.folder(training, data))))
         return dataclasses.replace(found, name=training.network)
 
 
-def options_for(asked: TrainedNetwork, material: Material) -> dict[str, Any]:
+def options_for(asked: TrainedNetwork, data: RunData) -> dict[str, Any]:
     """The architecture's options; a network that learns fewer classes keeps an output for each class of the data."""
     lists = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.options.items()}
-    return {"classes": material.whole.train.classes, **lists}
+    return {"classes": data.whole.train.classes, **lists}
 
 
-def built_for(training: Training, material: Material) -> nn.Module:
+def built_for(training: Training, data: RunData) -> nn.Module:
     """The network of a training before it begins."""
-    train, asked = material.whole.train, training.asked
-    options = {**data_options(asked.architecture, train), **options_for(asked, material)}
+    train, asked = data.whole.train, training.asked
+    options = {**data_options(asked.architecture, train), **options_for(asked, data)}
     return build(asked.architecture, seed=training.seed, **options).eval()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from modelstitch.budget import Budget
+from modelstitch.compute import Compute
 from modelstitch.data import (
     SUPERCLASSES,
     LabelNoise,
@@ -19,23 +19,24 @@ from modelstitch.data import (
 )
 from modelstitch.errors import SettingError
 from modelstitch.recipe import Data, LabelMap, TrainedNetwork
+from modelstitch.tasks import Task
 
 Part = tuple[int | None, int | None, LabelMap]
 
 
 @dataclass(frozen=True)
-class Material:
+class RunData:
     """What every job of a run needs beside its networks.
 
     Attributes:
         data: which examples.
-        device: where to compute; by default the CPU.
-        budget: room for activations.
+        compute: where, by default on the CPU, and how much room activations may take.
+        task: what outputs are judged by; guessed where the recipe does not say.
     """
 
     data: Data
-    device: str | None = None
-    budget: Budget = Budget()  # noqa: RUF009 - a frozen dataclass
+    compute: Compute = Compute()  # noqa: RUF009 - a frozen dataclass
+    task: Task | None = None
     _parts: dict[Part, Split] = field(default_factory=dict, init=False, compare=False)
 
     @cached_property

@@ -6,24 +6,26 @@ writes the store, wherever the jobs run, and also where several processes share 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
-from modelstitch.budget import Budget
+from modelstitch.compute import Compute
 from modelstitch.comparison import Comparison
 from modelstitch.errors import SettingError, StitchError, did_you_mean
 from modelstitch.measures import MEASURES
-from modelstitch.networks import weights_fingerprint
 from modelstitch.parallel import ranks
 from modelstitch.progress import track
 from modelstitch.recipe import parse_recipe
 from modelstitch.records import Records, Store
-from modelstitch.sweep.engines import Engine, Here
-from modelstitch.sweep.library import Library
-from modelstitch.sweep.material import Material
+from modelstitch.support.settings import built
+from modelstitch.sweep.executors import Executor, Here
+from modelstitch.sweep.network_store import NetworkStore
+from modelstitch.sweep.run_data import RunData
+from modelstitch.tasks import Task
 from modelstitch.sweep.plan import CompareJob, Job, Plan, Training, plan_of
-from modelstitch.sweep.shop import Failure, Found, Shop
+from modelstitch.sweep.context import Failure, Found, Context
 
 Compared = tuple[str, str, str, str]
 """Measure, weights of both networks, and data."""
@@ -34,9 +36,8 @@ def run_recipe(
     store: Store,
     *,
     networks: str | Path = "networks",
-    engine: Engine | None = None,
-    device: str | None = None,
-    budget: Budget | None = None,
+    executor: Executor | None = None,
+    compute: Compute | None = None,
 ) -> Records:
     """Carry out a recipe; what the store and the folder of networks hold already is not done again.
 
@@ -44,9 +45,8 @@ def run_recipe(
         text: the recipe, YAML.
         store: takes the recipe, its records with their stitches, similarities, and the failures of whole jobs.
         networks: a folder of networks, shared by all recipes.
-        engine: where jobs run; in this process, one after the other, unless told otherwise.
-        device: where to compute; by default the CPU.
-        budget: room for activations; it changes no record.
+        executor: where jobs run; in this process, one after the other, unless told otherwise.
+        compute: where, by default on the CPU, and how much room activations may take; it changes no record.
 
     Returns:
         The records of the store.
@@ -56,33 +56,33 @@ def run_recipe(
         DataError: the data are not to be had.
         NotWritable: the store refuses, or its disk is full; what it holds is whole.
     """
-    shop = shop_of(text, networks=networks, device=device, budget=budget)
-    plan, engine = shop.plan, engine or Here()
+    context = context_of(text, networks=networks, compute=compute)
+    plan, executor = context.plan, executor or Here()
     store.add_recipe(plan.recipe.name, text)
     for wave in _waves(trainings(plan)):
-        there = {name for name in plan.names if shop.has(name)}
-        _do(engine, [job for job in wave if _can_begin(job, there, store)], shop, store, "networks")
-    usable = {name for name in plan.names if _usable(name, shop, store)}
+        there = {name for name in plan.names if context.has(name)}
+        _do(executor, [job for job in wave if _can_begin(job, there, store)], context, store, "networks")
+    usable = {name for name in plan.names if _usable(name, context, store)}
     jobs: list[Job] = [*plan.pairs, *plan.comparisons]
     ready = [job for job in jobs if _can_begin(job, usable, store)]
     compared = _compared(store)
-    _do(engine, [job for job in ready if not _is_compared(job, shop, compared)], shop, store, "pairs of networks")
+    _do(executor, [job for job in ready if not _is_compared(job, context, compared)], context, store, "pairs of networks")
     return store.records()
 
 
-def shop_of(
-    text: str, *, networks: str | Path = "networks", device: str | None = None, budget: Budget | None = None
-) -> Shop:
+def context_of(text: str, *, networks: str | Path = "networks", compute: Compute | None = None) -> Context:
     """The plan of a recipe with its data and networks; arguments and errors as of `run_recipe`."""
     plan = plan_of(parse_recipe(text))
     for name in plan.recipe.measures:
         if name not in MEASURES:
             do = did_you_mean(name, MEASURES, f"choose among {', '.join(MEASURES)}")
             raise SettingError(f"the measures of {plan.recipe.name}", f"no measure {name!r}", do)
-    material = Material(plan.recipe.data, device, budget or Budget())
+    asked = plan.recipe.task
+    task = None if asked is None else built(json.dumps(asked), Task)
+    data = RunData(plan.recipe.data, compute or Compute(), task)
     # Data that are not there end the run before the first hour of it, not after.
-    _ = material.split
-    return Shop(plan, material, Library(Path(networks)))
+    _ = data.split
+    return Context(plan, data, NetworkStore(Path(networks)))
 
 
 def _waves(jobs: Sequence[Training]) -> list[list[Job]]:
@@ -99,19 +99,19 @@ def trainings(plan: Plan) -> list[Training]:
     return list(alike.values())
 
 
-def _do(engine: Engine, jobs: Sequence[Job], shop: Shop, store: Store, label: str) -> None:
-    for job, found in track(engine.run(jobs, shop, store), label, len(jobs)):
-        _take(job, found, shop, store)
+def _do(executor: Executor, jobs: Sequence[Job], context: Context, store: Store, label: str) -> None:
+    for job, found in track(executor.run(jobs, context, store), label, len(jobs)):
+        _take(job, found, context, store)
 
 
-def _take(job: Job, found: Found, shop: Shop, store: Store) -> None:
+def _take(job: Job, found: Found, context: Context, store: Store) -> None:
     """Put what a job gave where it belongs."""
     if isinstance(found, Failure):
         store.add_failure(str(job), found.reason)
         return
     if isinstance(found, Comparison):
         assert isinstance(job, CompareJob)
-        weights = {f"weights_{side}": shop.weights(name) for side, name in (("a", job.a), ("b", job.b))}
+        weights = {f"weights_{side}": context.weights(name) for side, name in (("a", job.a), ("b", job.b))}
         store.add_similarities([{**asdict(one), **weights} for one in found])
     if isinstance(found, list):
         for one in found:
@@ -119,18 +119,18 @@ def _take(job: Job, found: Found, shop: Shop, store: Store) -> None:
     store.clear_failure(str(job))
 
 
-def _usable(name: str, shop: Shop, store: Store) -> bool:
+def _usable(name: str, context: Context, store: Store) -> bool:
     """Whether a network is there and sound; what is known of it goes to the store."""
-    if not shop.has(name):
+    if not context.has(name):
         return False
     try:
-        loaded = shop.network(name)
+        loaded = context.network(name)
     except StitchError as error:
         ranks().all_fail(error)
         store.add_failure(f"load {name}", str(error))
         return False
     store.clear_failure(f"load {name}")
-    store.add_network(name, weights_fingerprint(loaded.network), loaded.config or {})
+    store.add_network(name, loaded.weights, loaded.config or {})
     return True
 
 
@@ -142,10 +142,10 @@ def _can_begin(job: Job, usable: Set[str], store: Store) -> bool:
     return not missing
 
 
-def _is_compared(job: Job, shop: Shop, there: Set[Compared]) -> bool:
+def _is_compared(job: Job, context: Context, there: Set[Compared]) -> bool:
     if not isinstance(job, CompareJob):
         return False
-    weights, data = (shop.weights(job.a), shop.weights(job.b)), shop.material.split.test.name
+    weights, data = (context.weights(job.a), context.weights(job.b)), context.data.split.test.name
     return all((measure, *weights, data) in there for measure in job.measures)
 
 

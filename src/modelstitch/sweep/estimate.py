@@ -11,20 +11,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
-from modelstitch.budget import GB, Budget
+from modelstitch.compute import GB, Compute
 from modelstitch.cut import Cut, capture
-from modelstitch.matching import TaskLoss
 from modelstitch.records import open_records
-from modelstitch.sweep.execute import shop_of, trainings
-from modelstitch.sweep.groups import Cuts, pairs_at
-from modelstitch.sweep.library import built_for, schedule_for
+from modelstitch.sweep.run import context_of, trainings
+from modelstitch.stitching import Cuts, pairs_at
+from modelstitch.sweep.network_store import built_for, schedule_for
 from modelstitch.sweep.plan import PairJob, Training
-from modelstitch.sweep.settings import settings_of
-from modelstitch.sweep.shop import Shop
+from modelstitch.sweep.jobs import settings_of
+from modelstitch.sweep.context import Context
+from modelstitch.tasks import answer_of
+from modelstitch.tensors import Inputs, call
 
 _LIBRARIES = 0.6e9
 """Bytes of memory that the libraries and small networks take."""
@@ -32,7 +31,7 @@ _BATCH = 128
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Estimate:
     """What a run would do.
 
     Attributes:
@@ -82,66 +81,64 @@ class _Cost:
     bytes: int
 
 
-def foresee(
-    text: str, path: str | Path, *, networks: str | Path, device: str | None = None, budget: Budget | None = None
-) -> Outlook:
+def estimate(
+    text: str, path: str | Path, *, networks: str | Path, compute: Compute | None = None
+) -> Estimate:
     """The outlook of a recipe; nothing is trained, fitted or written.
 
     Args:
         text: the recipe, YAML.
         path: of the store; it need not exist.
         networks: as of `run_recipe`, whose errors these are.
-        device: as of `run_recipe`.
-        budget: as of `run_recipe`.
+        compute: as of `run_recipe`.
     """
-    shop = shop_of(text, networks=networks, device=device, budget=budget)
-    jobs = trainings(shop.plan)
-    missing = [job for job in jobs if not shop.library.has(job, shop.material)]
-    paces = {name: _pace(shop, name) for name in shop.plan.names}
-    training = {job.network: _training_seconds(job, shop, paces[job.network]) for job in missing}
-    pairs = {str(job): _pair(job, shop, paces) for job in shop.plan.pairs}
-    total, there = sum(one.count for one in pairs.values()), _there(shop, path)
+    context = context_of(text, networks=networks, compute=compute)
+    jobs = trainings(context.plan)
+    missing = [job for job in jobs if not context.networks.has(job, context.data)]
+    paces = {name: _pace(context, name) for name in context.plan.names}
+    training = {job.network: _training_seconds(job, context, paces[job.network]) for job in missing}
+    pairs = {str(job): _pair(job, context, paces) for job in context.plan.pairs}
+    total, there = sum(one.count for one in pairs.values()), _there(context, path)
     left = max(0.0, 1 - there / max(1, total))
     weights = sum(paces[job.network].bytes * (1 + len(job.checkpoints)) for job in missing)
-    return Outlook(
+    return Estimate(
         networks=training,
-        networks_there=tuple(name for name in shop.plan.names if shop.has(name)),
+        networks_there=tuple(name for name in context.plan.names if context.has(name)),
         stitchings={name: one.count for name, one in pairs.items()},
         stitchings_there=there,
-        comparisons=len(shop.plan.comparisons),
+        comparisons=len(context.plan.comparisons),
         seconds=sum(training.values()) + left * sum(one.seconds for one in pairs.values()),
-        memory=_LIBRARIES + GB * shop.material.budget.memory,
+        memory=_LIBRARIES + GB * context.data.compute.memory,
         disk=weights + left * sum(one.bytes for one in pairs.values()),
     )
 
 
-def _there(shop: Shop, path: str | Path) -> int:
+def _there(context: Context, path: str | Path) -> int:
     """Records of the recipe's networks that the store holds, by their names."""
     if not Path(path).exists():
         return 0
-    names = set(shop.plan.names)
+    names = set(context.plan.names)
     return sum({one.bottom_network, one.top_network} <= names for one in open_records(path).only(status="ok"))
 
 
-def _pace(shop: Shop, name: str) -> _Pace:
+def _pace(context: Context, name: str) -> _Pace:
     """Time one step of a network, or, where it is still to be trained, of a fresh one of its kind."""
-    network = shop.network(name).network if shop.has(name) else built_for(shop.plan.training(name), shop.material)
-    samples, device = shop.material.whole.train, shop.material.device or "cpu"
+    network = context.network(name).module if context.has(name) else built_for(context.plan.training(name), context.data)
+    examples, device = context.data.whole.train, context.data.compute.place(network)
     begun = time.perf_counter()
-    captured = capture(network, samples.example)
+    captured = capture(network, examples.example)
     opening = time.perf_counter() - begun
-    seconds = _step(copy.deepcopy(network).to(device).train(), samples.first(_BATCH).inputs.to(device))
+    seconds = _step(copy.deepcopy(network).to(device).train(), examples.batch(slice(0, _BATCH)).to(device).inputs)
     size = sum(p.numel() * p.element_size() for p in network.parameters())
     return _Pace(seconds / _BATCH, opening, captured.blocks, captured.cuts[1:-1], size)
 
 
-def _step(network: nn.Module, inputs: torch.Tensor) -> float:
+def _step(network: nn.Module, inputs: Inputs) -> float:
     """Seconds of one forward and backward pass, the better of two."""
     seconds = []
-    labels = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
     for _ in range(2):
         begun = time.perf_counter()
-        loss = cross_entropy(network(inputs.float()), labels)
+        loss = answer_of(call(network, inputs)).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         # Reading a number waits for a GPU.
         float(loss.detach())
@@ -149,14 +146,14 @@ def _step(network: nn.Module, inputs: torch.Tensor) -> float:
     return min(seconds)
 
 
-def _training_seconds(job: Training, shop: Shop, pace: _Pace) -> float:
-    train = shop.material.learnt_by(job.asked).train
+def _training_seconds(job: Training, context: Context, pace: _Pace) -> float:
+    train = context.data.learnt_by(job.asked).train
     return schedule_for(job.asked, train).epochs * len(train) * pace.seconds
 
 
-def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
+def _pair(job: PairJob, context: Context, paces: dict[str, _Pace]) -> _Cost:
     """Every stitching of a pair; a forward pass is a third of a training step, as is the gradient of the input."""
-    split, asked = shop.material.split, job.asked
+    split, asked = context.data.split, job.asked
     fitted, tested = len(split.train), len(split.test)
     count, size = 0, 0
     # Both are captured, and so is each network with fresh weights; once more to hold the halves to the whole.
@@ -173,8 +170,8 @@ def _pair(job: PairJob, shop: Shop, paces: dict[str, _Pace]) -> _Cost:
             found = pairs_at(asked.cuts, _chosen(below, asked.cuts), _chosen(above, asked.cuts), first.family)
             tops = sum(1 - y.cost for _, y in found) * above.seconds
             for setting in settings:
-                by = setting.by
-                epochs = (by.over(fitted).epochs or 0) if isinstance(by, TaskLoss) else 0
+                descent = setting.by.descent
+                epochs = (descent.settled(fitted).epochs or 0) if descent else 0
                 each = epochs * fitted * 2 / 3 * tops + tested / 3 * tops
                 each += (fitted + tested) * (below.seconds + above.seconds) / 3
                 count, seconds = count + times * len(found), seconds + times * each

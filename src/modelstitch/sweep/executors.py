@@ -18,25 +18,25 @@ import torch
 from modelstitch.errors import SettingError
 from modelstitch.records import Store
 from modelstitch.sweep.plan import Job, PairJob
-from modelstitch.sweep.shop import Failure, Found, Shop
-from modelstitch.sweep.work import Collected
+from modelstitch.sweep.context import Failure, Found, Context
+from modelstitch.sweep.jobs import Collected
 
 
 @runtime_checkable
-class Engine(Protocol):
+class Executor(Protocol):
     """Where jobs run."""
 
-    def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
+    def run(self, jobs: Sequence[Job], context: Context, store: Store) -> Iterator[tuple[Job, Found]]:
         """Do the jobs, in any order; each comes back with what it gave."""
 
 
 class Here:
     """One job after the other, in this process; records reach the store as soon as they are made."""
 
-    def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
+    def run(self, jobs: Sequence[Job], context: Context, store: Store) -> Iterator[tuple[Job, Found]]:
         """Do the jobs in order."""
         for job in jobs:
-            yield job, shop.do(job, store)
+            yield job, context.do(job, store)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Processes:
         if self.count < 1:
             raise SettingError(f"a run in {self.count} processes", "no process to run in", "choose 1 or more")
 
-    def run(self, jobs: Sequence[Job], shop: Shop, store: Store) -> Iterator[tuple[Job, Found]]:
+    def run(self, jobs: Sequence[Job], context: Context, store: Store) -> Iterator[tuple[Job, Found]]:
         """Do the jobs, each as soon as a process is free; one whose process died is tried once more."""
         waiting = [(job, 1) for job in jobs]
         running: dict[Connection, _Running] = {}
@@ -66,7 +66,7 @@ class Processes:
                 while waiting and len(running) < self.count:
                     job, tried = waiting.pop(0)
                     seat = min(set(range(self.count)) - {one.seat for one in running.values()})
-                    connection, process = _start(job, shop, store.keys(), threads, seat)
+                    connection, process = _start(job, context, store.keys(), threads, seat)
                     running[connection] = _Running(job, tried, process, seat)
                 ready = wait(list(running))
                 for connection in [one for one in running if one in ready]:
@@ -92,34 +92,34 @@ class _Running:
     seat: int
 
 
-def _start(job: Job, shop: Shop, done: frozenset[str], threads: int, seat: int) -> tuple[Connection, SpawnProcess]:
+def _start(job: Job, context: Context, done: frozenset[str], threads: int, seat: int) -> tuple[Connection, SpawnProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_worker, args=(theirs, job, shop.fresh(), done, threads, seat), daemon=True)
+    process = context.Process(target=_worker, args=(theirs, job, context.fresh(), done, threads, seat), daemon=True)
     process.start()
     theirs.close()
     return ours, process
 
 
-def _worker(connection: Connection, job: Job, shop: Shop, done: frozenset[str], threads: int, seat: int) -> None:
+def _worker(connection: Connection, job: Job, context: Context, done: frozenset[str], threads: int, seat: int) -> None:
     torch.set_num_threads(threads)
-    if shop.material.device == "cuda":
+    if context.data.compute.device == "cuda":
         # In each process the word means another GPU, so that side by side they share out all of the machine's.
         torch.cuda.set_device(seat % torch.cuda.device_count())
-    connection.send(collected(job, shop, done))
+    connection.send(collected(job, context, done))
     connection.close()
 
 
-def collected(job: Job, shop: Shop, done: frozenset[str]) -> Found:
+def collected(job: Job, context: Context, done: frozenset[str]) -> Found:
     """Do a job where the store is out of reach, and give back everything that it found.
 
     Args:
         job: what to do.
-        shop: what to do it with.
+        context: what to do it with.
         done: keys of the records that need not be measured again.
     """
     keeper = Collected(done)
-    found = shop.do(job, keeper)
+    found = context.do(job, keeper)
     return keeper.measured if isinstance(job, PairJob) and not isinstance(found, Failure) else found
 
 

@@ -6,7 +6,6 @@ re-estimated batch norms (``batch_norm="batch"``), the running statistics that b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import safetensors
@@ -17,9 +16,12 @@ from torch import Tensor, nn
 from modelstitch.cut import capture
 from modelstitch.errors import BadFile, NetworkNotFound, SettingError, did_you_mean
 from modelstitch.networks import weights_fingerprint
+from modelstitch.matching import Matching
 from modelstitch.records import Record
 from modelstitch.stitched import Stitched
-from modelstitch.stitches import FAMILIES, Family
+from modelstitch.stitches import Family
+from modelstitch.support.settings import built
+from modelstitch.tensors import Inputs
 
 _STATISTICS = ("running_mean", "running_var")
 
@@ -49,7 +51,7 @@ def _statistics(stitched: Stitched) -> dict[str, Tensor]:
     }
 
 
-def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, nn.Module], example: Tensor) -> Stitched:
+def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, nn.Module], example: Inputs) -> Stitched:
     """The stitched network that a record was measured on, in eval mode.
 
     Args:
@@ -67,7 +69,7 @@ def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, n
     if record.status != "ok":
         raise SettingError(asked, "a failed record, which has no stitch", "take a record whose status is 'ok'")
     lost = "a control whose bottom was noise, no network" if record.control == "noise" else ""
-    lost = "a fine-tuned top, which no store keeps" if record.matching.startswith("FineTune(") else lost
+    lost = "a top that trained along, which no store keeps" if _trains_top(record) else lost
     if lost:
         raise SettingError(asked, lost, "rebuild a record of another kind")
     captured = {}
@@ -84,21 +86,17 @@ def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, n
         captured[name] = capture(networks[name], example)
     bottom = captured[record.bottom_network].bottom(record.bottom_cut)
     top = captured[record.top_network].top(record.top_cut)
-    built = _family(record.family, asked).build(bottom.cut, top.cut)
+    stitch_module = built(record.family, Family).build(bottom.cut, top.cut)
     if record.batch_norm == "batch":
         bottom, top = bottom.with_batch_statistics(), top.with_batch_statistics()
-    stitched = Stitched(bottom, built, top)
+    stitched = Stitched(bottom, stitch_module, top)
     _fill(stitched, stitch, record, asked)
     return stitched.eval().requires_grad_(False)
 
 
-def _family(text: str, asked: str) -> Family:
-    """The family that a record names, such as ``Affine(kernel=1)``."""
-    told = re.fullmatch(r"(\w+)\((?:kernel=(\d+))?\)", text)
-    kinds = {kind.__name__: kind for kind in FAMILIES.values()}
-    if told is None or told[1] not in kinds:
-        raise BadFile(asked, f"a family {text!r}", "read it with the modelstitch that wrote it")
-    return kinds[told[1]](**({"kernel": int(told[2])} if told[2] else {}))
+def _trains_top(record: Record) -> bool:
+    descent = built(record.matching, Matching).descent if record.matching else None
+    return descent is not None and descent.trains_top
 
 
 def _fill(stitched: Stitched, content: bytes | None, record: Record, asked: str) -> None:

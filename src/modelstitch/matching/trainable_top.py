@@ -10,11 +10,11 @@ from torch import nn
 
 from modelstitch.cut import Top
 from modelstitch.cut.view import SwitchingNorm
-from modelstitch.matching.how import TopStart
+from modelstitch.matching.matching import TopMode
 from modelstitch.networks import untrained
 
 
-def thawed(top: Top, start: TopStart, seed: int) -> Top:
+def thawed(top: Top, start: TopMode, seed: int) -> Top:
     """A copy of a top whose weights are parameters that take gradients; the network shares nothing with it.
 
     Args:

@@ -1,21 +1,7 @@
-"""Controls: stitchings whose answer is known beforehand, to set beside every penalty.
-
-- ``self``: a network stitched to itself by the identity. The penalty is exactly 0, or the halves are wrong.
-- ``untrained``: a bottom of the same architecture that never saw data. Near the input a stitch may make up for it;
-  the later the cut, the worse it must be. Where it is not, the stitch learns the task and measures nothing.
-- ``stem_reset``: the bottom of a copy of the top network in which the first layer and the last are fresh. The code of
-  Bansal, Nakkiran and Barak (2021) measured this where their text says random: all but the stem is trained.
-- ``noise``: the bottom's activations replaced by Gaussian noise that tells nothing of the input. The best stitch is a
-  constant, which errs as often as guessing one class does. Where it errs less, something else is seen.
-- ``shuffled``: the stitch is fitted with each example's activations beside those of the top, and the label, of another;
-  it is measured on examples as they are. Where it still works, what it knows did not come from the pairing.
-
-The networks with fresh weights come from `modelstitch.networks`.
-"""
+"""Noise in place of a bottom's activations: a captured network whose bottoms tell nothing of the input."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -23,18 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelstitch.budget import Budget
+from modelstitch.activations import Sources, moments_or_failures
 from modelstitch.cut import Capture, Cut
-from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.matching import moments_or_failures
 from modelstitch.moments import Moments
+from modelstitch.networks import Network
 from modelstitch.seeding import generator
-from modelstitch.stitching import Prepared
 from modelstitch.tensors import fingerprint
 
 
-def noise(bottom: Prepared, cuts: Sequence[Cut], train: Samples, *, seed: int = 0, budget: Budget) -> Prepared:
+def noise(bottom: Network, cuts: Sequence[Cut], train: Sources, *, seed: int = 0) -> Network:
     """A network whose bottoms give Gaussian noise with each channel's mean and spread in place of activations.
 
     Each example has noise of its own, the same whenever it comes, keyed by the example and the cut: no order, batch or
@@ -45,31 +29,28 @@ def noise(bottom: Prepared, cuts: Sequence[Cut], train: Samples, *, seed: int = 
         cuts: where.
         train: the examples that give mean and spread; looked at when the first noise is asked for.
         seed: which noise.
-        budget: room for activations.
     """
-    return dataclasses.replace(bottom, captured=_Noise(bottom, cuts, train, seed, budget))
+    return bottom.cut_as(_Noise(bottom, cuts, train, seed))
 
 
 class _Noise(Capture):
     """A captured network whose bottoms give noise; its tops are its own."""
 
-    def __init__(self, of: Prepared, cuts: Sequence[Cut], train: Samples, seed: int, budget: Budget) -> None:
-        self.view, self._of, self._wanted, self._train, self._seed, self._budget = (
-            of.captured.view,
-            of,
-            cuts,
-            train,
-            seed,
-            budget,
-        )
-        self.name, self.cuts = f"noise {seed} for {of.captured.name}", of.captured.cuts
+    def __init__(self, of: Network, cuts: Sequence[Cut], train: Sources, seed: int) -> None:
+        self._of, self._wanted, self._train, self._seed = of, cuts, train, seed
+        captured = of.captured
+        self.view, self.cuts, self.graph, self.plain = captured.view, captured.cuts, captured.graph, captured.plain
+        self.name = f"noise {seed} for {captured.name}"
+
+    @property
+    def whole(self) -> Capture:
+        """Whole answers are those of the network that is replaced."""
+        return self._of.captured
 
     @cached_property
     def _moments(self) -> dict[Cut, Moments | NumericalFailure]:
-        of, pairs = self._of, [(cut, cut) for cut in dict.fromkeys(self._wanted)]
-        sums = (of.captured, of.captured, pairs, self._train)
-        found = moments_or_failures(*sums, device=of.device, budget=self._budget)
-        return dict(zip((cut for cut, _ in pairs), found, strict=True))
+        source, cuts = self._train.of(self._of.captured), list(dict.fromkeys(self._wanted))
+        return dict(zip(cuts, moments_or_failures(source, source, [(cut, cut) for cut in cuts]), strict=True))
 
     def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
         return _Gaussian(cuts, [self._moments[cut] for cut in cuts], self._seed).to(self._of.device)
@@ -123,25 +104,3 @@ def _fixed(cut: Cut) -> list[int]:
         do = "leave this control out for networks of inputs of any length"
         raise SettingError(f"noise in place of activations at {cut}", "a length that varies", do)
     return shape
-
-
-def shuffled(train: Samples, *, seed: int = 0) -> tuple[Samples, Samples]:
-    """Examples paired with others, none with itself: what bottoms see, and what tops see and labels are of.
-
-    Args:
-        train: the examples to fit on.
-        seed: which pairing.
-
-    Returns:
-        The examples in their order with the labels of their partners; and the partners, in that order.
-
-    Example:
-        >>> found, partners = shuffled(Samples("three", torch.tensor([[0.], [1.], [2.]]), torch.tensor([0, 1, 2]), 3))
-        >>> bool((found.inputs == partners.inputs).any()), bool((found.labels == partners.labels).all())
-        (False, True)
-    """
-    ring = torch.randperm(len(train), generator=generator("shuffled pairs", seed))
-    order = torch.empty_like(ring)
-    order[ring] = ring.roll(1)
-    partners = train.take(order)
-    return dataclasses.replace(train, labels=partners.labels), partners

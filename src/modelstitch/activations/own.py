@@ -1,0 +1,46 @@
+"""Bottoms whose batch norms use the batch and update statistics of their own: each runs by itself, nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from modelstitch.activations.run import autocast
+from modelstitch.compute import Precision
+from modelstitch.cut import Bottom
+from modelstitch.data import Batch, Examples, side_inputs
+from modelstitch.parallel import ranks
+from modelstitch.progress import track
+from modelstitch.tensors import call
+
+
+class OwnStatistics:
+    """What bottoms with batch statistics of their own give over examples.
+
+    Args:
+        examples: what they run over.
+        device: where the networks are.
+        precision: what they compute in.
+    """
+
+    def __init__(self, examples: Examples, device: str, precision: Precision) -> None:
+        self.examples, self.device, self._precision = examples, device, precision
+
+    @contextmanager
+    def opened(self) -> Iterator[OwnStatistics]:
+        """As of `Activations`; there is nothing to keep."""
+        yield self
+
+    def below(
+        self, bottoms: Sequence[Bottom], size: int, order: Tensor, label: str = ""
+    ) -> Iterator[tuple[list[Tensor], Batch]]:
+        """As `Activations.below`, in the mode that the bottoms are in."""
+        batches = torch.split(order, size)
+        for whole in track(batches, label, len(batches)) if label else batches:
+            batch = self.examples.batch(ranks().part(whole)).to(self.device)
+            with torch.no_grad(), autocast(self._precision, self.device):
+                below = [call(bottom, batch.inputs) for bottom in bottoms]
+            yield below, Batch(side_inputs(batch.inputs), batch.targets, batch.mask)

@@ -1,0 +1,74 @@
+"""A network as everything above speaks of it: a name, a module, and, once an example is known, its cuts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from torch import nn
+
+from modelstitch.compute import Compute, home_of
+from modelstitch.cut import Capture, capture
+from modelstitch.networks.folder import Config, weights_fingerprint
+from modelstitch.tensors import Inputs, each
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A name and a trained module, which is never changed.
+
+    Args:
+        name: what records and tables call it.
+        module: the user's own, or a copy where it computes on another device.
+        config: how it was built and trained, where it came from a network folder.
+        example: inputs that it takes, to find its cuts by.
+    """
+
+    name: str
+    module: nn.Module
+    config: Config | None = None
+    example: Inputs | None = None
+
+    def ready(self, example: Inputs, compute: Compute) -> Network:
+        """The same with an example, on the device where it shall compute.
+
+        Args:
+            example: two inputs or more, on any device.
+            compute: names the device.
+        """
+        place = compute.place(self.module)
+        here = self.module if place == home_of(self.module) else copy.deepcopy(self.module).to(place)
+        return replace(self, module=here, example=each(lambda one: one.to(place), example))
+
+    @cached_property
+    def captured(self) -> Capture:
+        """Its cuts.
+
+        Raises:
+            ShapeMismatch: it does not accept the example.
+            NotCuttable: it can neither be exported nor replayed.
+        """
+        assert self.example is not None, "ready() gives the example"
+        return capture(self.module, self.example)
+
+    def cut_as(self, captured: Capture) -> Network:
+        """The same, cut otherwise than the module itself would be."""
+        other = replace(self)
+        other.__dict__["captured"] = captured
+        return other
+
+    @cached_property
+    def weights(self) -> str:
+        """16 hex digits that change with any parameter or buffer."""
+        return weights_fingerprint(self.module)
+
+    @property
+    def graph(self) -> str:
+        """16 hex digits that change with what it computes, whatever its weights."""
+        return self.captured.graph
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return home_of(self.module)

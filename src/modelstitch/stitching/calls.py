@@ -1,0 +1,183 @@
+"""The main job: two networks, every matching cut, both directions, with controls and measures beside each penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from modelstitch.activations import Sources
+from modelstitch.compute import Compute
+from modelstitch.data import Examples, as_examples, check_disjoint
+from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
+from modelstitch.matching import BatchNorm, Matching, TaskLoss
+from modelstitch.networks import Network
+from modelstitch.records import Record, Records, Store
+from modelstitch.stitches import Affine, Family
+from modelstitch.stitching.checks import check_identity, settled_task
+from modelstitch.stitching.controls import check_controls, controls as controls_of
+from modelstitch.stitching.groups import run
+from modelstitch.stitching.notation import Stitching
+from modelstitch.stitching.pairing import Pairings, Setting
+from modelstitch.stitching.places import Cuts
+from modelstitch.tasks import Task
+
+Device = str | torch.device | None
+
+
+def stitch_all(
+    a: nn.Module,
+    b: nn.Module,
+    train: object,
+    test: object,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    task: Task | None = None,
+    family: Family | None = None,
+    by: Matching | None = None,
+    batch_norm: BatchNorm = "frozen",
+    every: bool = False,
+    controls: Sequence[str] = ("self", "untrained"),
+    seed: int = 0,
+    device: Device = None,
+    compute: Compute | None = None,
+    store: Store | None = None,
+) -> Records:
+    """Stitch two networks at every matching cut, in both directions.
+
+    For each pair of cuts a stitch is fitted on ``train`` and measured on ``test``; what measures say of the same
+    activations, a row for each position, stands beside it. Controls: each network with itself by the identity, and an
+    untrained bottom in place of each trained one; others are described in `modelstitch.stitching.controls`.
+
+    Args:
+        a: a network; neither is changed.
+        b: another that does the same task; it need not have the same architecture.
+        train: examples to fit on: what `modelstitch.data.as_examples` takes.
+        test: examples to measure on, none of them in ``train``.
+        names: what to call the two in records.
+        task: what outputs are judged by; guessed from targets and outputs where it can only be one. Without targets it
+            is `Imitation`: the penalty is taken against the top network's own answers.
+        family: the set of stitches; `Affine` unless told otherwise.
+        by: how to match; `TaskLoss` from a least-squares start unless told otherwise.
+        batch_norm: ``frozen`` or ``batch``.
+        every: all legal cuts instead of one a block.
+        controls: which, among ``self``, ``untrained``, ``stem_reset``, ``noise`` and ``shuffled``; empty for none.
+        seed: of the controls, the matching and the intervals.
+        device: where to compute; by default where each network is.
+        compute: room for activations, in memory and on disk; it changes no record.
+        store: takes each record as soon as it is measured; what it already holds is not measured again.
+
+    Returns:
+        The records, stitchings first, then controls.
+
+    Raises:
+        TaskMismatch: outputs, targets and task do not belong together.
+        ShapeMismatch: no cut of one can be mapped onto a cut of the other.
+        DataError: examples that no honest number can come from, or that are in both sets.
+        SettingError: no such control or device, or the task cannot be guessed.
+    """
+    check_controls(controls)
+    fit_on, measure_on = examples_of(train, test)
+    task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
+    place = (compute or Compute()).at(device)
+    first = Network(names[0], a).ready(measure_on.example, place)
+    second = Network(names[1], b).ready(measure_on.example, place.at(first.device))
+    setting = Setting(family or Affine(), by or TaskLoss(), batch_norm, seed)
+    made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
+    found = made.directions(first, second, both=True)
+    if not any(pairing.pairs for pairing in found):
+        told = "no two cuts with the same positions and kind"
+        raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", told, "compare networks that take the same input")
+    if "self" in controls:
+        found += [made.self_stitches(first), made.self_stitches(second)]
+    found += [*controls_of(controls, made, first, second), *controls_of(controls, made, second, first)]
+    return run(found, store)
+
+
+def stitch(
+    stitching: str | Stitching,
+    networks: Mapping[str, nn.Module],
+    train: object,
+    test: object,
+    *,
+    task: Task | None = None,
+    family: Family | None = None,
+    by: Matching | None = None,
+    batch_norm: BatchNorm = "frozen",
+    seed: int = 0,
+    device: Device = None,
+    compute: Compute | None = None,
+    store: Store | None = None,
+) -> Record:
+    """One stitching: ``stitch("A@layer2.1 -> B@layer2.1", {"A": A, "B": B}, train, test)``.
+
+    Args:
+        stitching: the notation.
+        networks: the networks that it names.
+        train: examples to fit on.
+        test: examples to measure on, none of them in ``train``.
+        task: as in `stitch_all`.
+        family: as in `stitch_all`.
+        by: as in `stitch_all`.
+        batch_norm: as in `stitch_all`.
+        seed: as in `stitch_all`.
+        device: as in `stitch_all`.
+        compute: as in `stitch_all`.
+        store: as in `stitch_all`.
+
+    Raises:
+        NotationError: not a stitching.
+        NetworkNotFound: it names a network that was not given.
+        CutNotFound: no such place.
+        IllegalCut: more than one tensor crosses there.
+        ShapeMismatch: the family cannot map the one cut onto the other.
+    """
+    stitching = Stitching.parse(stitching) if isinstance(stitching, str) else stitching
+    for name in (stitching.bottom, stitching.top):
+        if name not in networks:
+            known = ", ".join(networks)
+            do = did_you_mean(name, networks, f"name one of {known}")
+            raise NetworkNotFound(f"the stitching {str(stitching)!r}", f"no network {name!r}, but {known}", do)
+    fit_on, measure_on = examples_of(train, test)
+    named = [(name, networks[name]) for name in dict.fromkeys((stitching.bottom, stitching.top))]
+    task = settled_task(task, named, measure_on)
+    place = (compute or Compute()).at(device)
+    ready = {name: Network(name, module).ready(measure_on.example, place) for name, module in named}
+    bottom, top = ready[stitching.bottom], ready[stitching.top]
+    pair = (bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut))
+    made = pairings(fit_on, measure_on, task, Setting(family or Affine(), by or TaskLoss(), batch_norm, seed), place)
+    made.setting.family.check(*pair)
+    check_identity(bottom, [pair[0]], measure_on)
+    check_identity(top, [pair[1]], measure_on)
+    return run([made.pairing(bottom, top, [pair])], store)[0]
+
+
+def pairings(
+    train: Examples, test: Examples, task: Task, setting: Setting, compute: Compute, cuts: Cuts = "blocks"
+) -> Pairings:
+    """What makes the pairings of one call, both sets of examples in one room.
+
+    Args:
+        train: to fit on.
+        test: to measure on.
+        task: what outputs are judged by.
+        setting: how to choose the stitches.
+        compute: where, and how much room activations may take.
+        cuts: where to stitch.
+    """
+    fit_on = Sources(train, compute)
+    return Pairings(fit_on, fit_on.over(test), task, setting, cuts)
+
+
+def examples_of(train: object, test: object) -> tuple[Examples, Examples]:
+    """Both sets of examples, none of them in both.
+
+    Raises:
+        DataError: examples that no honest number can come from, or that are in both sets.
+    """
+    fit_on = as_examples(train, name="data")
+    # A test set may lack the last classes; the train set says how many there are.
+    measure_on = as_examples(test, name="data", like=fit_on)
+    check_disjoint(fit_on, measure_on)
+    return fit_on, measure_on

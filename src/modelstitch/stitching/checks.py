@@ -1,0 +1,97 @@
+"""What is checked before any number: that networks, targets and task belong together, and that halves make a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from modelstitch.compute import home_of
+from modelstitch.cut import Cut
+from modelstitch.cut.view import frozen_view, standard_attention
+from modelstitch.data import Batch, Examples, side_inputs
+from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
+from modelstitch.networks import Network
+from modelstitch.tasks import Task, answer_of, guess
+from modelstitch.tensors import call
+
+_CHECKED = 64
+NamedNetwork = tuple[str, nn.Module]
+
+
+def settled_task(task: Task | None, networks: Sequence[NamedNetwork], examples: Examples) -> Task:
+    """The task that was given, or the one that it can only be; every network's answers suit it.
+
+    Args:
+        task: as the caller gave it.
+        networks: those whose whole answers are judged, the one that lends its top last.
+        examples: to measure on.
+
+    Raises:
+        TaskMismatch: the answers of one of them, the targets and the task do not belong together.
+        NumericalFailure: one of them answers with numbers that are not finite.
+        SettingError: the task cannot be guessed.
+    """
+    batch = examples.batch(slice(0, 2))
+    answers = {name: _answer(network, batch) for name, network in networks}
+    for name, found in answers.items():
+        if found is not None and not _finite(found):
+            # Asked before anything is cut: NaN is unequal to itself, so every check of the halves would blame them.
+            asked, do = f"to run {name} on {examples.name!r}", "train it again, or load sound weights"
+            raise NumericalFailure(asked, "scores that are not finite", do)
+    last = answers[networks[-1][0]]
+    if task is None:
+        # A network that refuses the data is told so where it is captured.
+        task = guess(examples, last)
+    for name, found in answers.items():
+        if found is not None:
+            _check(name, found, Batch(batch.inputs, answer_of(last)) if task.answers_are_targets else batch, task)
+    return task
+
+
+def _check(name: str, outputs: Any, batch: Batch, task: Task) -> None:
+    try:
+        task.check(outputs, batch)
+    except TaskMismatch as error:
+        raise TaskMismatch(f"{error.asked} by {name}", error.found, error.do) from error
+
+
+def _finite(outputs: Any) -> bool:
+    tensors = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return all(bool(leaf.isfinite().all()) for leaf in tensors)
+
+
+def _answer(network: nn.Module, batch: Batch) -> Any:
+    """A network's answer in eval mode, by a frozen view that leaves its mode alone; None if it refuses."""
+    try:
+        with torch.no_grad():
+            return call(frozen_view(network), batch.to(home_of(network)).inputs)
+    except RuntimeError:
+        return None  # capturing it says what it does not accept
+
+
+def check_identity(one: Network, cuts: Sequence[Cut], examples: Examples) -> None:
+    """Before any experiment: each cut, stitched to itself with the identity, gives the network bit for bit.
+
+    Raises:
+        NotCuttable: it does not, so no number measured there could be trusted.
+    """
+    inputs = examples.batch(slice(0, _CHECKED)).to(one.device).inputs
+    with torch.no_grad(), standard_attention():
+        expected = pytree.tree_leaves(call(one.captured.top("input"), inputs))
+        for cut in dict.fromkeys(cuts):
+            activation = call(one.captured.bottom(cut), inputs)
+            beside = side_inputs(inputs)
+            top = one.captured.top(cut)
+            given = top(activation, **beside) if isinstance(beside, dict) else top(activation, *beside)
+            for found, wanted in zip(pytree.tree_leaves(given), expected, strict=True):
+                if isinstance(wanted, Tensor) and not torch.equal(found, wanted):
+                    difference = float((found - wanted).abs().max())
+                    raise NotCuttable(
+                        f"cut {cut.name!r} of {one.name} as a self-stitch",
+                        f"outputs that differ by up to {difference:.3g}, where none may",
+                        "cut elsewhere, and report the network: its halves do not make it whole",
+                    )
