@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from modelstitch.data import Batch
 from modelstitch.errors import TaskMismatch
+from modelstitch.tasks.shapes import integers
 from modelstitch.tasks.task import Outcome, Score, Task, answer_of, require_finite, told
 
 
@@ -53,13 +54,13 @@ class Classification(Task):
         """
         scores, labels = answer_of(outputs), batch.targets
         asked = f"the classes of {batch.n} examples"
-        if scores.ndim != 2 or len(scores) != batch.n:
-            found, do = f"outputs of shape {tuple(scores.shape)}", "return one row of class scores for each example"
+        if scores.ndim != 2 or len(scores) != batch.n or not scores.is_floating_point():
+            found, do = f"outputs: {told(scores)}", "return one row of class scores, floats, for each example"
             raise TaskMismatch(asked, found, f"{do}, or choose another task")
         if self.classes is not None and scores.shape[1] != self.classes:
             found = f"{scores.shape[1]} scores an example for {self.classes} classes"
             raise TaskMismatch(asked, found, "use networks and data of one set of classes")
-        if not isinstance(labels, Tensor) or labels.shape != (batch.n,) or not _counts(labels):
+        if not isinstance(labels, Tensor) or labels.shape != (batch.n,) or not integers(labels):
             raise TaskMismatch(asked, f"targets: {told(labels)}", "give one integer label per example")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < scores.shape[1]:
             found = f"labels from {int(labels.min())} to {int(labels.max())}, and scores for {scores.shape[1]} classes"
@@ -81,6 +82,14 @@ class Classification(Task):
         wrong = (answers != labels).double()
         return Outcome({"error": torch.stack([wrong, one], 1), "loss": torch.stack([nats, one], 1)}, answers)
 
+    @classmethod
+    def fits(cls, outputs: Tensor, batch: Batch) -> bool:
+        """Rows of at least two scores, and one integer an example."""
+        labels = batch.targets
+        one_each = isinstance(labels, Tensor) and labels.shape == (batch.n,) and integers(labels)
+        return one_each and outputs.ndim == 2 and len(outputs) == batch.n and outputs.shape[1] > 1
 
-def _counts(labels: Tensor) -> bool:
-    return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    @classmethod
+    def suited(cls, outputs: Tensor, data: Any) -> Classification:
+        """With the classes of the data, where they are known."""
+        return cls(classes=getattr(data, "classes", None))

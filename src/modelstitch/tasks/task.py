@@ -54,8 +54,12 @@ class Score:
         return self.number(torch.stack([column.contiguous().sum() for column in rows.T]))
 
     def number(self, sums: Float64[Tensor, " k"]) -> float:
-        """The number for what examples added in all."""
-        return self.scale * float(sums[0]) / float(sums[1]) if self.of is None else float(self.of(sums))
+        """The number for what examples added in all.
+
+        Raises:
+            NumericalFailure: there is none, as nothing counts.
+        """
+        return ratio(self.scale * float(sums[0]), sums[1], self.title) if self.of is None else float(self.of(sums))
 
     def difference(self, stitched: Float64[Tensor, "n k"], top: Float64[Tensor, "n k"]) -> float:
         """How much worse the stitched network is: ``±(of(Σ stitched) - of(Σ top))``, positive where it is worse.
@@ -65,7 +69,8 @@ class Score:
         sign = 1.0 if self.better == "lower" else -1.0
         if self.of is None and torch.equal(stitched[:, 1], top[:, 1]):
             changes = (stitched[:, 0] - top[:, 0]).contiguous().numpy()
-            return sign * self.scale * float(changes.sum()) / float(stitched[:, 1].contiguous().sum())
+            change = sign * self.scale * float(changes.sum())
+            return ratio(change, stitched[:, 1].contiguous().sum(), self.title)
         return sign * (self.value(stitched) - self.value(top))
 
 
@@ -150,13 +155,26 @@ class Task(ABC):
         return torch.ones(batch.n)
 
     def loss(self, outputs: Any, batch: Batch) -> Float[Tensor, ""]:
-        """The mean loss of a batch, ``Σ losses / Σ weights``."""
-        found: Tensor = self.losses(outputs, batch).sum() / float(self.weights(batch).sum())
+        """The mean loss of a batch, ``Σ losses / Σ weights``; ``Σ losses`` where all weights are 0."""
+        found: Tensor = self.losses(outputs, batch).sum() / (float(self.weights(batch).sum()) or 1.0)
         return found
 
     def score(self, name: str) -> Score:
         """One of its scores by name."""
         return next(one for one in self.scores if one.name == name)
+
+    @classmethod
+    def fits(cls, outputs: Tensor, batch: Batch) -> bool:
+        """Whether these outputs and targets look like this task's: `guess` takes the only task that says so.
+
+        By default no: such a task is always chosen by name.
+        """
+        return False
+
+    @classmethod
+    def suited(cls, outputs: Tensor, data: Any) -> Task:
+        """The task with the settings that suit these outputs and this data, examples or a batch of them."""
+        return cls()
 
 
 def answer_of(outputs: Any) -> Tensor:
@@ -196,14 +214,34 @@ def told(value: object) -> str:
     return "none" if value is None else f"a {type(value).__name__}"
 
 
-def require_finite(outputs: Tensor, n: int) -> Tensor:
-    """The outputs on the CPU, detached, in float64, if all of them are numbers.
+def ratio(amount: Any, weight: Any, title: str) -> float:
+    """One sum over another, of a score with this title.
 
     Raises:
-        NumericalFailure: they are not.
+        NumericalFailure: the second sum is 0.
+
+    Example:
+        >>> ratio(1.0, 4.0, "test error")
+        0.25
     """
-    # To the CPU first: not every device has float64.
-    outputs = outputs.detach().cpu().double()
+    if float(weight) == 0.0:
+        found = "examples whose weights add up to 0"
+        raise NumericalFailure(f"the {title}", found, "judge examples of which at least one counts")
+    return float(amount) / float(weight)
+
+
+def require_finite(outputs: Tensor, n: int, device: str | torch.device = "cpu") -> Tensor:
+    """The outputs detached and in float64, if all of them are numbers.
+
+    Args:
+        outputs: what a network returned.
+        n: for how many examples, for the error.
+        device: where they are wanted. Not every device has float64, so that the CPU is the default.
+
+    Raises:
+        NumericalFailure: an output is infinite or NaN.
+    """
+    outputs = outputs.detach().to(device).double()
     bad = int((~torch.isfinite(outputs)).sum())
     if bad:
         raise NumericalFailure(
