@@ -29,8 +29,8 @@ from modelstitch.parallel import ranks
 from modelstitch.progress import track
 from modelstitch.tensors import call, fingerprint
 
-Share = Literal["part", "turns"]
-"""Of several processes each takes a part of every batch, or whole batches in turn."""
+Share = Literal["part", "turns", "all"]
+"""Of several processes each takes a part of every batch, or whole batches in turn; or each does everything."""
 
 
 class Activations:
@@ -110,7 +110,7 @@ class Activations:
         order = self.examples.order() if order is None else order
         here = ranks()
         batches = torch.split(order, size)
-        mine = batches if share == "part" else list(here.turns(batches))
+        mine = list(here.turns(batches)) if share == "turns" else batches
         full = math.ceil(size / here.count) if share == "part" else size
         for whole in track(mine, label, len(mine)) if label else mine:
             index = here.part(whole) if share == "part" else whole

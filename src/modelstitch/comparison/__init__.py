@@ -2,6 +2,5 @@
 
 from modelstitch.comparison.all_pairs import calibrate, compare_all
 from modelstitch.comparison.comparison import Comparison, Similarity
-from modelstitch.comparison.layout import LAYOUTS, Layout
 
-__all__ = ["LAYOUTS", "Comparison", "Layout", "Similarity", "calibrate", "compare_all"]
+__all__ = ["Comparison", "Similarity", "calibrate", "compare_all"]

@@ -209,8 +209,8 @@ def _pass(first: Activations, second: Activations, at: list[list[Cut]], layout: 
     same, order = first is second and at[0] == at[1], first.examples.order()
     label = f"activations at {len(at[0])} and {len(at[1])} cuts"
     with torch.no_grad(), kept_memory():
-        below = first.batches(at[0], _BATCH, order, label=label, share="part")
-        above = below if same else second.batches(at[1], _BATCH, order, share="part")
+        below = first.batches(at[0], _BATCH, order, label=label, share="all")
+        above = below if same else second.batches(at[1], _BATCH, order, share="all")
         for index, found, _ in below:
             xs = _rows(found, first.captured, at[0], layout)
             ys = xs if same else _rows(next(above)[1], second.captured, at[1], layout)

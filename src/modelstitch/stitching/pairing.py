@@ -195,7 +195,7 @@ def _whole_outcome(captured: Capture, sources: Sources, task: Task) -> Outcome:
         return judged(captured.top("input"), sources.examples, task)
     source, outcomes, order = sources.of(captured), [], sources.examples.order()
     with source.opened():
-        for _, (outputs,), batch in source.batches([captured.cuts[-1]], BATCH, order, share="part"):
+        for _, (outputs,), batch in source.batches([captured.cuts[-1]], BATCH, order, share="all"):
             task.check(outputs, batch)
             outcomes.append(task.judge(outputs, batch))
     return joined_outcome(outcomes).take(order.argsort())

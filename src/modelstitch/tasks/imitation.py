@@ -51,6 +51,7 @@ class Imitation(Task):
     """
 
     name: ClassVar[str] = "imitation"
+    answers_are_targets: ClassVar[bool] = True
     by: Distance = "kl"
 
     def __post_init__(self) -> None:
