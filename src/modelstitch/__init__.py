@@ -17,7 +17,7 @@ from typing import Any
 from modelstitch.version import VERSION
 
 _ROOM_OF = {
-    "modelstitch.budget": ("Budget",),
+    "modelstitch.compute": ("Budget",),
     "modelstitch.comparison": ("Comparison", "calibrate", "compare_all"),
     "modelstitch.connectivity": ("Connectivity", "connectivity"),
     "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),

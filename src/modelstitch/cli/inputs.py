@@ -12,7 +12,7 @@ from modelstitch.errors import SettingError, did_you_mean
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from modelstitch.budget import Budget
+    from modelstitch.compute import Budget
     from modelstitch.data import Split
     from modelstitch.matching import Matching
     from modelstitch.networks import LoadedNetwork
@@ -78,7 +78,7 @@ def budget_of(memory: float | None, folder: Path | None) -> Budget:
     Raises:
         SettingError: a size that cannot be.
     """
-    from modelstitch.budget import Budget
+    from modelstitch.compute import Budget
 
     return Budget(folder=folder) if memory is None else Budget(memory=memory, folder=folder)
 

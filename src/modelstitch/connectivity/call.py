@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelstitch.budget import Budget
+from modelstitch.compute import Budget
 from modelstitch.connectivity.chain import chain
 from modelstitch.connectivity.curve import bent, shares_on_curve
 from modelstitch.connectivity.found import Connectivity, Point, Way

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelstitch.budget import Budget
+from modelstitch.compute import Budget
 from modelstitch.data import Samples
 from modelstitch.errors import CannotFold, NumericalFailure
 from modelstitch.fold import fold

@@ -24,7 +24,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelstitch.budget import GB
+from modelstitch.compute import GB
 from modelstitch.errors import BadFile, NotWritable
 from modelstitch.progress import track
 
