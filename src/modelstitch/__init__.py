@@ -17,25 +17,27 @@ from typing import Any
 from modelstitch.version import VERSION
 
 _ROOM_OF = {
-    "modelstitch.compute": ("Budget",),
+    "modelstitch.compute": ("Compute",),
     "modelstitch.comparison": ("Comparison", "calibrate", "compare_all"),
     "modelstitch.connectivity": ("Connectivity", "connectivity"),
     "modelstitch.cut": ("Bottom", "Cut", "Top", "bottom", "capture", "cuts", "top"),
-    "modelstitch.data": ("Samples", "Split", "as_samples", "load"),
+    "modelstitch.data": ("Arrays", "Batch", "Examples", "Samples", "Split", "Tokens", "as_examples", "load"),
     "modelstitch.errors": ("StitchError",),
     "modelstitch.figures": ("save_figure",),
     "modelstitch.fold": ("Folded", "fold"),
-    "modelstitch.matching": ("Direct", "FineTune", "Fit", "TaskLoss", "fit"),
+    "modelstitch.matching": ("Direct", "Fit", "TaskLoss", "fit"),
     "modelstitch.measures": ("MEASURES", "permutation_null"),
-    "modelstitch.networks": ("build", "load_network", "stem_reset", "untrained"),
+    "modelstitch.networks": ("Network", "build", "load_network", "stem_reset", "untrained"),
     "modelstitch.parallel": ("launch",),
-    "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalty"),
+    "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalties", "penalty"),
     "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
     "modelstitch.records": ("Record", "Records", "Store", "open_records"),
     "modelstitch.stitched": ("Stitched",),
-    "modelstitch.stitches": ("Affine", "BNAffineBN", "Identity", "Orthogonal", "Permutation"),
-    "modelstitch.stitching": ("Stitching",),
-    "modelstitch.sweep": ("stitch", "stitch_all"),
+    "modelstitch.stitches": ("Affine", "BNAffineBN", "Family", "Identity", "Orthogonal", "Permutation", "Stitch"),
+    "modelstitch.stitching": ("Stitching", "stitch", "stitch_all"),
+    "modelstitch.tasks": (
+        *("Classification", "Imitation", "MultiLabel", "NextToken", "Outcome", "Regression", "Score", "Task"),
+    ),
     "modelstitch.tensors": ("rows",),
 }
 _HOME = {name: room for room, names in _ROOM_OF.items() for name in names}

@@ -15,7 +15,7 @@ from modelstitch.matching import TaskLoss
 from modelstitch.networks import load_folder
 from modelstitch.pretraining import train_network
 from modelstitch.records import Records, Store
-from modelstitch.sweep import stitch_all
+from modelstitch.stitching import stitch_all
 
 # A quarter of the usual 500 steps, at ten times the usual rate: a demo should not keep anybody waiting.
 _BY = TaskLoss(epochs=5, learning_rate=1e-2)

@@ -15,7 +15,7 @@ from modelstitch.data import DATA_SETS, find, load
 from modelstitch.data.files import cache_folder
 from modelstitch.errors import StitchError
 from modelstitch.networks import build
-from modelstitch.penalty import penalty
+from modelstitch.penalty import penalties
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Identity
 from modelstitch.version import VERSION
@@ -107,9 +107,9 @@ def _self_check() -> Check:
         captured = capture(network, test.example)
         for cut in captured.blocks:
             stitched = Stitched(captured.bottom(cut), Identity().build(cut, cut), captured.top(cut))
-            lost = penalty(stitched, network, test)
-            if lost.value != 0 or lost.loss_value != 0:
-                found = f"penalty {lost.value} points and {lost.loss_value} nats at {cut.name}, where both must be 0"
+            lost = [f"{one.value} {one.score.unit}" for one in penalties(stitched, network, test).values() if one.value]
+            if lost:
+                found = f"penalty {' and '.join(lost)} at {cut.name}, where it must be 0"
                 return Check("self-check", "failed", found)
     except StitchError as error:
         return Check("self-check", "failed", f"{error.found} (asked: {error.asked})")

@@ -42,11 +42,11 @@ def compare(
     _check(cuts, null, every, figures)
     inputs.use_threads(threads)
     loaded = inputs.networks_of([network for network, _ in places])
-    first, second = (one.network for one in loaded)
+    first, second = (one.module for one in loaded)
     test = inputs.split_of(data, data_folder, networks=loaded, size=image_size).test
     measures = [name.strip() for name in measure.split(",")]
-    place = inputs.device_of(device)
-    asked: dict[str, Any] = {"measures": measures, "layout": layout, "sample": sample, "device": place}
+    compute = inputs.compute_of(device)
+    asked: dict[str, Any] = {"measures": measures, "layout": layout, "sample": sample, "compute": compute}
     if null is not None:
         show.nulls(calibrate(first, second, (cuts[0], cuts[1]), test, permutations=null, seed=seed, **asked), as_json)
         return

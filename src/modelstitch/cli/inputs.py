@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from modelstitch.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from modelstitch.compute import Budget
+    from modelstitch.compute import Compute
     from modelstitch.data import Split
     from modelstitch.matching import Matching
-    from modelstitch.networks import LoadedNetwork
+    from modelstitch.networks import Network
     from modelstitch.pretraining import Schedule
     from modelstitch.records import Store
     from modelstitch.stitches import Family
+    from modelstitch.tasks import Task
+    from modelstitch.tensors import Inputs
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -36,25 +36,20 @@ def choose(option: str, value: str, known: Iterable[str]) -> str:
     return value
 
 
-def device_of(name: str | None) -> str | None:
-    """A device that computes here; of several processes, each has its own.
+def compute_of(device: str | None, memory: float | None = None, folder: Path | None = None) -> Compute:
+    """Where to compute, of several processes each on its own device, and how much room activations may take.
 
     Raises:
-        SettingError: no such kind of device, or none of it in this machine.
+        SettingError: no such kind of device, or none of it in this machine; or a size that cannot be.
     """
-    import torch
-
+    from modelstitch.compute import Compute
     from modelstitch.parallel import ranks
 
-    if ranks().several or name is None:
-        return ranks().device
-    choose("--device", name.partition(":")[0], _DEVICES)
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        found = str(error).splitlines()[0]
-        raise SettingError(f"--device {name}", found, "see what there is: `modelstitch doctor`") from error
-    return name
+    room = Compute(folder=folder) if memory is None else Compute(memory=memory, folder=folder)
+    if ranks().several or device is None:
+        return room
+    choose("--device", device.partition(":")[0], _DEVICES)
+    return room.at(device)
 
 
 def use_threads(threads: int | None) -> None:
@@ -72,17 +67,6 @@ def use_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def budget_of(memory: float | None, folder: Path | None) -> Budget:
-    """Room for activations.
-
-    Raises:
-        SettingError: a size that cannot be.
-    """
-    from modelstitch.compute import Budget
-
-    return Budget(folder=folder) if memory is None else Budget(memory=memory, folder=folder)
-
-
 def store_of(path: Path | None) -> Store | None:
     """The file that takes the records, where one was named."""
     from modelstitch.records import Store
@@ -94,7 +78,7 @@ def split_of(
     name: str | None,
     folder: str | None,
     limit: int | None = None,
-    networks: Sequence[LoadedNetwork] = (),
+    networks: Sequence[Network] = (),
     size: int | None = None,
 ) -> Split:
     """The data that was named, or that the networks were trained on.
@@ -115,7 +99,7 @@ def split_of(
     return Split(split.train.first(limit), split.test)
 
 
-def _common_data(networks: Sequence[LoadedNetwork]) -> str:
+def _common_data(networks: Sequence[Network]) -> str:
     names = {one.name: _trained_on(one) for one in networks}
     if len(set(names.values())) == 1 and all(names.values()):
         return next(iter(names.values()))
@@ -123,20 +107,20 @@ def _common_data(networks: Sequence[LoadedNetwork]) -> str:
     raise SettingError(f"the data of {' and '.join(names)}", f"trained: {found}", "say which: --data NAME")
 
 
-def _trained_on(network: LoadedNetwork) -> str:
+def _trained_on(network: Network) -> str:
     # A smaller copy is called ``name-sizes``; the name alone is what the loader knows.
     told: str = (network.config or {}).get("data", {}).get("name", "")
     return told.partition("-")[0]
 
 
-def _common_size(networks: Sequence[LoadedNetwork]) -> int | None:
+def _common_size(networks: Sequence[Network]) -> int | None:
     """The one side of the images that networks were trained on; None where there is no such one."""
     trained = [one.config for one in networks if one.config and _trained_on(one) == "image_folder"]
     sizes: set[int] = {config["data"]["shape"][-1] for config in trained}
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def networks_of(references: Sequence[str]) -> list[LoadedNetwork]:
+def networks_of(references: Sequence[str]) -> list[Network]:
     """The networks, each under a name of its own: two folders of one name get the suffixes A and B."""
     from modelstitch.networks import load_network
 
@@ -180,14 +164,25 @@ def matching_of(by: str, **options: Any) -> Matching:
     Raises:
         SettingError: no such matching, or an option of the other one.
     """
-    from modelstitch.matching import PRECISIONS, STARTS, Direct, TaskLoss
+    from modelstitch.compute import PRECISIONS
+    from modelstitch.matching import MATCHINGS, STARTS, TOP_MODES
 
-    kinds: dict[str, type[Direct | TaskLoss]] = {"direct": Direct, "task": TaskLoss}
-    kind = kinds[choose("--by", by, kinds)]
-    for name, known in (("start", STARTS), ("precision", PRECISIONS)):
+    kind = MATCHINGS[choose("--by", by, MATCHINGS)]
+    for name, known in (("start", STARTS), ("precision", PRECISIONS), ("top", TOP_MODES)):
         if options.get(name) is not None:
             choose(f"--{name}", options[name], known)
     return kind(**_given(kind, f"--by {by}", options))
+
+
+def task_of(name: str | None) -> Task | None:
+    """The task of that name; None where it is to be guessed.
+
+    Raises:
+        SettingError: no such task.
+    """
+    from modelstitch.tasks import TASKS
+
+    return None if name is None else TASKS[choose("--task", name, TASKS)]()
 
 
 def schedule_of(data: str, method: Any, **options: Any) -> Schedule:
@@ -216,7 +211,7 @@ def _given(kind: Any, asked: str, options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def example_of(network: LoadedNetwork, shape: str | None, data: str | None, folder: str | None) -> Tensor:
+def example_of(network: Network, shape: str | None, data: str | None, folder: str | None) -> Inputs:
     """Two inputs of the shape that a network takes: typed, or the data's, or told by its folder.
 
     Raises:

@@ -11,18 +11,20 @@ from modelstitch.cli import inputs, show
 from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Limit, Seed, Threads
 from modelstitch.cli.processes import shared
 from modelstitch.errors import SettingError
+from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 
 if TYPE_CHECKING:
-    from modelstitch.matching import Matching
-    from modelstitch.networks import LoadedNetwork
-    from modelstitch.stitches import Family
+    from modelstitch.networks import Network
     from modelstitch.stitching import Stitching
 
 _NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
 _FIGURE = "A figure: .png, .svg, .pdf or .html; may be repeated."
 _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-out tenth of the train set."
 _RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wide layers)."
-_FAMILY = "affine, bn_affine_bn, identity, orthogonal or permutation."
+_FAMILY = f"{', '.join(FAMILIES)}."
+_BY = f"{', '.join(MATCHINGS)}: task is the loss of the stitched network, direct a closed form."
+_TASK = f"What outputs are judged by: {', '.join(TASKS)}; by default what data and outputs can only be."
+_TOP = "Downhill: frozen (default); or a copy of the top trains along, from fresh or trained weights."
 
 
 @shared
@@ -31,15 +33,17 @@ def stitch(
     data: Data = None,
     data_folder: DataFolder = None,
     image_size: ImageSize = None,
+    task: Annotated[str | None, typer.Option(help=_TASK)] = None,
     family: Annotated[str, typer.Option(help=_FAMILY)] = "affine",
     kernel: Annotated[int | None, typer.Option(help="Side of the stitch's convolution, odd.")] = None,
-    by: Annotated[str, typer.Option(help="task (the loss of the stitched network) or direct (closed form).")] = "task",
+    by: Annotated[str, typer.Option(help=_BY)] = "task",
     epochs: Annotated[int | None, typer.Option(help="By task: passes over the data (default: 500 steps).")] = None,
     learning_rate: Annotated[float | None, typer.Option(help=_RATE)] = None,
     batch_size: Annotated[int | None, typer.Option(help="By task: examples a step.")] = None,
     start: Annotated[str | None, typer.Option(help="By task: least_squares, identity or random.")] = None,
     patience: Annotated[int | None, typer.Option(help=_PATIENCE)] = None,
     precision: Annotated[str | None, typer.Option(help="By task: float32, or bfloat16 while fitting.")] = None,
+    top: Annotated[str | None, typer.Option(help=_TOP)] = None,
     ridge: Annotated[float | None, typer.Option(help="Direct: strength of the penalty on the map.")] = None,
     batch_norm: Annotated[str, typer.Option(help="frozen (as trained) or batch (batch statistics).")] = "frozen",
     seed: Seed = 0,
@@ -54,27 +58,21 @@ def stitch(
     figure: Annotated[list[Path] | None, typer.Option(help=_FIGURE)] = None,
     as_json: Json = False,
 ) -> None:
-    """Stitch two networks and measure the penalty: points of test error more than the top's own network."""
+    """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start}
+    descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start, "top": top}
     matching = inputs.matching_of(by, **descent, patience=patience, precision=precision, ridge=ridge)
-    setting = _setting(inputs.family_of(family, kernel), matching, batch_norm, seed, device, threads)
+    inputs.use_threads(threads)
+    mode = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch"))
+    setting = {"family": inputs.family_of(family, kernel), "by": matching, "batch_norm": mode, "seed": seed}
+    setting |= {"task": inputs.task_of(task), "compute": inputs.compute_of(device, memory, cache)}
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
     split = inputs.split_of(data, data_folder, limit, loaded, image_size)
-    setting |= {"budget": inputs.budget_of(memory, cache), "store": inputs.store_of(out)}
+    setting |= {"store": inputs.store_of(out)}
     records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
     show.figures(records, figures)
     show.leave(records)
-
-
-def _setting(
-    family: Family, by: Matching, batch_norm: str, seed: int, device: str | None, threads: int | None
-) -> dict[str, Any]:
-    """What both ways of stitching take alike."""
-    inputs.use_threads(threads)
-    mode, place = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch")), inputs.device_of(device)
-    return {"family": family, "by": by, "batch_norm": mode, "seed": seed, "device": place}
 
 
 def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | None:
@@ -92,20 +90,20 @@ def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | No
     return Stitching.parse(networks[0])
 
 
-def _one(one: Stitching, loaded: list[LoadedNetwork], split: Any, setting: dict[str, Any]) -> Any:
+def _one(one: Stitching, loaded: list[Network], split: Any, setting: dict[str, Any]) -> Any:
     """The record of one stitching, under the names that its networks go by."""
     from modelstitch.records import Records
     from modelstitch.stitching import Stitching
-    from modelstitch.sweep import stitch as stitch_one
+    from modelstitch.stitching import stitch as stitch_one
 
-    known = {each.name: each.network for each in loaded}
+    known = {each.name: each.module for each in loaded}
     named = Stitching(loaded[0].name, one.bottom_cut, loaded[-1].name, one.top_cut)
     return Records([stitch_one(named, known, split.train, split.test, **setting)])
 
 
-def _all(loaded: list[LoadedNetwork], split: Any, every: bool, no_controls: bool, setting: dict[str, Any]) -> Any:
-    from modelstitch.sweep import stitch_all
+def _all(loaded: list[Network], split: Any, every: bool, no_controls: bool, setting: dict[str, Any]) -> Any:
+    from modelstitch.stitching import stitch_all
 
     a, b = loaded
     options = {"names": (a.name, b.name), "every": every, **({"controls": ()} if no_controls else {}), **setting}
-    return stitch_all(a.network, b.network, split.train, split.test, **options)
+    return stitch_all(a.module, b.module, split.train, split.test, **options)

@@ -15,7 +15,7 @@ from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
     from modelstitch.records import Records, Store
-    from modelstitch.sweep.engines import Engine
+    from modelstitch.sweep.executors import Executor
 
 _RAY = "Run jobs as tasks of Ray: 'local', or a cluster's address (extra: ray)."
 
@@ -67,26 +67,22 @@ def carried_out(
 ) -> tuple[Records, Store] | None:
     """What a recipe gave; None where only its outlook was asked for, and shown."""
     inputs.use_threads(threads)
-    common: dict[str, Any] = {
-        "networks": networks,
-        "device": inputs.device_of(device),
-        "budget": inputs.budget_of(memory, None),
-    }
+    common: dict[str, Any] = {"networks": networks, "compute": inputs.compute_of(device, memory)}
     if dry_run:
-        from modelstitch.sweep import foresee
+        from modelstitch.sweep import estimate
 
-        runs.outlook(foresee(text, path, **common), as_json)
+        runs.estimate(estimate(text, path, **common), as_json)
         return None
     from modelstitch.records import Store
     from modelstitch.sweep import run_recipe
 
     store = Store(path)
-    return run_recipe(text, store, engine=_engine(jobs, ray, device), **common), store
+    return run_recipe(text, store, executor=_executor(jobs, ray, device), **common), store
 
 
-def _engine(jobs: int, ray: str | None, device: str | None) -> Engine:
+def _executor(jobs: int, ray: str | None, device: str | None) -> Executor:
     from modelstitch.parallel import ranks
-    from modelstitch.sweep.engines import Here, Processes
+    from modelstitch.sweep.executors import Here, Processes
 
     if ranks().several and (jobs != 1 or ray is not None):
         asked = f"{'--jobs' if jobs != 1 else '--ray'} over {ranks().count} processes"
