@@ -6,24 +6,18 @@ curves that it may name, ``paper`` finds the recipes of the paper's figures. Imp
 before anything is loaded.
 """
 
-from modelstitch.recipe.choices import AffineFamily, DirectMatching, FineTuneMatching, PlainFamily, TaskMatching
-from modelstitch.recipe.model import Claim, Curve, Data, LabelMap, LoadedNetwork, Recipe, Stitchings, TrainedNetwork
+from modelstitch.recipe.model import Claim, Curve, Data, LabelMap, GivenNetwork, Recipe, Stitchings, TrainedNetwork
 from modelstitch.recipe.paper import paper_recipe, paper_recipes, time_of
 from modelstitch.recipe.text import parse_recipe, read_recipe, recipe_schema
 
 __all__ = [
-    "AffineFamily",
     "Claim",
     "Curve",
     "Data",
-    "DirectMatching",
-    "FineTuneMatching",
     "LabelMap",
-    "LoadedNetwork",
-    "PlainFamily",
+    "GivenNetwork",
     "Recipe",
     "Stitchings",
-    "TaskMatching",
     "TrainedNetwork",
     "paper_recipe",
     "paper_recipes",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
+from modelstitch.vocabulary import CONTROLS, FAMILIES, MATCHINGS, TASKS
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -29,6 +29,15 @@ def _choice(kind: str, known: Iterable[str]) -> Any:
     return Annotated[dict[str, Any], AfterValidator(check), WithJsonSchema(settings)]
 
 
+def _known_control(value: str) -> str:
+    if value not in CONTROLS:
+        raise ValueError(f"controls: no control named {value!r}; choose among {', '.join(CONTROLS)}")
+    return value
+
+
 Family = _choice("family", FAMILIES)
 Matching = _choice("matching", MATCHINGS)
 Task = _choice("task", TASKS)
+
+Control = Annotated[str, AfterValidator(_known_control), WithJsonSchema({"enum": list(CONTROLS)})]
+"""One of the stitchings whose answer is known."""

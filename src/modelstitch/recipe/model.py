@@ -1,8 +1,8 @@
 """What may stand in a recipe: one spelling for each thing, and nothing that is not known.
 
 Defaults are those of the library's own calls: what a recipe leaves out, it leaves to them.
-Beware: names of families, matchings, measures and data sets are written out here, because the rooms that hold them need
-torch; a test holds both lists to each other.
+Beware: names of data sets are written out here, because the room that holds them needs torch; a test holds both lists to
+each other. Names of families, matchings, tasks and controls come from `modelstitch.vocabulary`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
 
-from modelstitch.recipe.choices import Family, Matching, Rate, Task
+from modelstitch.recipe.choices import Control, Family, Matching, Rate, Task
 
 # Names become names of networks in records, in `A@cut -> B@cut` and in pages: letters, digits and three marks.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Control = Literal["self", "untrained", "stem_reset", "noise", "shuffled"]
 DataName = Literal["digits", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
 
 
@@ -100,7 +99,7 @@ class TrainedNetwork(_Part):
     freeze: list[Pattern] = []
 
 
-class LoadedNetwork(_Part):
+class GivenNetwork(_Part):
     """A network that exists already.
 
     Attributes:
@@ -111,12 +110,12 @@ class LoadedNetwork(_Part):
 
 
 def _kind_of_network(value: Any) -> str:
-    loads = "load" in value if isinstance(value, dict) else isinstance(value, LoadedNetwork)
+    loads = "load" in value if isinstance(value, dict) else isinstance(value, GivenNetwork)
     return "load" if loads else "train"
 
 
 Network = Annotated[
-    Annotated[TrainedNetwork, Tag("train")] | Annotated[LoadedNetwork, Tag("load")], Discriminator(_kind_of_network)
+    Annotated[TrainedNetwork, Tag("train")] | Annotated[GivenNetwork, Tag("load")], Discriminator(_kind_of_network)
 ]
 
 
@@ -133,9 +132,7 @@ class Stitchings(_Part):
         batch_norm: ``frozen`` (as trained) or ``batch`` (batch statistics).
         fit_on: ``all`` train examples of the recipe, or those that the ``top`` network was trained on.
         seeds: of the matching and of the intervals.
-        controls: stitchings whose answer is known, beside these: ``self`` (each network with itself), ``untrained``
-            (fresh weights in place of the bottom's), ``stem_reset`` (the top's own bottom with a fresh first layer),
-            ``noise`` (in place of the bottom's activations), ``shuffled`` (fitted on examples paired with others).
+        controls: stitchings whose answer is known, beside these; `modelstitch.vocabulary.CONTROLS` lists them.
     """
 
     pairs: Annotated[list[Annotated[list[Name], Field(min_length=2, max_length=2)]], Field(min_length=1)]
@@ -159,7 +156,7 @@ class Claim(_Part):
         cuts: at which cuts of the top.
         control: one of the controls, or empty for the stitchings proper.
         statistic: whether ``each`` or ``some`` of these stitchings must keep within the bound, or their ``mean``.
-        at_most: the largest penalty, percentage points.
+        at_most: the largest penalty, in the unit of the task's first score.
         at_least: the smallest one.
     """
 
@@ -175,7 +172,7 @@ class Claim(_Part):
     @model_validator(mode="after")
     def _is_bounded(self) -> Claim:
         if self.at_most is None and self.at_least is None:
-            raise ValueError("a claim without at_most and at_least: give one or both, in percentage points of penalty")
+            raise ValueError("a claim without at_most and at_least: give one or both, in the unit of the penalty")
         return self
 
 
@@ -223,10 +220,10 @@ class Recipe(_Part):
         trained = {name: seed for name, (one, seed) in self.network_names().items() if isinstance(one, TrainedNetwork)}
         return {name: name.removesuffix(f"-{seed}") for name, seed in trained.items()}
 
-    def network_names(self) -> dict[str, tuple[TrainedNetwork | LoadedNetwork, int]]:
+    def network_names(self) -> dict[str, tuple[TrainedNetwork | GivenNetwork, int]]:
         """Every network by the name it goes by, with its description and seed: ``NAME-SEED`` where it is trained."""
         return {
-            name if isinstance(one, LoadedNetwork) else f"{name}-{seed}": (one, seed)
+            name if isinstance(one, GivenNetwork) else f"{name}-{seed}": (one, seed)
             for name, one in self.networks.items()
-            for seed in ([0] if isinstance(one, LoadedNetwork) else one.seeds)
+            for seed in ([0] if isinstance(one, GivenNetwork) else one.seeds)
         }

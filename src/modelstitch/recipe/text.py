@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from modelstitch.errors import BadFile, SettingError, did_you_mean
 from modelstitch.recipe.advice import Place, known_at
-from modelstitch.recipe.model import LoadedNetwork, Recipe, TrainedNetwork
+from modelstitch.recipe.model import GivenNetwork, Recipe, TrainedNetwork
 from modelstitch.recipe.plain import PlainLoader
 from modelstitch.recipe.published import Reference, curve_of
 from modelstitch.recipe.sizes import at_size, laid_over
@@ -199,7 +199,7 @@ def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:
             raise SettingError(f"the recipe {source}", f"line {line}: no network {name!r}", do)
     _check_starts(recipe, source, lines)
     declared = [f"{name}-{seed}" for name, one in recipe.networks.items() for seed in getattr(one, "seeds", ())]
-    declared += [name for name, one in recipe.networks.items() if isinstance(one, LoadedNetwork)]
+    declared += [name for name, one in recipe.networks.items() if isinstance(one, GivenNetwork)]
     twice = next((name for name in declared if declared.count(name) > 1), None)
     if twice:
         found = f"line {_line(lines, ('networks',))}: two networks are called {twice!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelstitch.recipe import Network, Recipe, Stitchings, TrainedNetwork
+from modelstitch.recipe import GivenNetwork, Recipe, Stitchings, TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ def plan_of(recipe: Recipe) -> Plan:
     compared = dict.fromkeys(tuple(sorted(job.needs)) for job in pairs) if recipe.measures else {}
     return Plan(
         recipe,
-        {name: one.load for name, (one, _) in described.items() if isinstance(one, Network)},
+        {name: one.load for name, (one, _) in described.items() if isinstance(one, GivenNetwork)},
         tuple(_training(name, trained) for name in trained),
         pairs,
         tuple(CompareJob(a, b, tuple(recipe.measures)) for a, b in compared),
     )
 
 
-Described = dict[str, tuple[TrainedNetwork | Network, int]]
+Described = dict[str, tuple[TrainedNetwork | GivenNetwork, int]]
 
 
 def _described(recipe: Recipe, names: Sequence[str]) -> Described:
