@@ -1,4 +1,4 @@
-"""Labelled examples: the sets that modelstitch knows by name, and the user's own."""
+"""Examples: the sets that modelstitch knows by name, and the user's own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from modelstitch.data.arrays import Arrays, check_arrays
 from modelstitch.data.cifar import cifar10, cifar100, find_cifar
 from modelstitch.data.digits import digits
 from modelstitch.data.distortion import distort
@@ -14,8 +15,10 @@ from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
 from modelstitch.data.image_folder import find_image_folder, image_folder
 from modelstitch.data.labels import SUPERCLASSES, LabelNoise, Superclasses
 from modelstitch.data.order import epoch_order, half, steps_per_epoch, subset
-from modelstitch.data.samples import Samples, as_samples, check_samples
+from modelstitch.data.reading import as_examples, as_samples
+from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
+from modelstitch.data.tokens import Tokens
 from modelstitch.data.transforms import augment
 from modelstitch.errors import SettingError, did_you_mean
 
@@ -74,14 +77,18 @@ def find(name: str) -> Path | None:
 __all__ = [
     "DATA_SETS",
     "SUPERCLASSES",
+    "Arrays",
     "Batch",
     "Examples",
     "LabelNoise",
     "Samples",
     "Split",
     "Superclasses",
+    "Tokens",
+    "as_examples",
     "as_samples",
     "augment",
+    "check_arrays",
     "check_disjoint",
     "check_samples",
     "cifar10",

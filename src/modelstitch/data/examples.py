@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modelstitch.errors import DataError, SettingError
-from modelstitch.tensors import Inputs, leaves
+from modelstitch.tensors import Inputs, all_finite, leaves
 
 E = TypeVar("E", bound="Examples")
 
@@ -125,6 +125,12 @@ class Examples(ABC):
         found = f"a {type(self).__name__}, which cannot take them"
         raise SettingError(f"the targets of {others.name!r} for {self.name!r}", found, "give (inputs, targets)")
 
+    @property
+    def sizes(self) -> Tensor:
+        """How many values each example has, ``(n,)``; padding is not counted."""
+        width = sum(leaf.shape[1:].numel() for leaf in leaves(self.batch(slice(0, 1)).inputs))
+        return torch.full((len(self),), width)
+
     def order(self) -> Tensor:
         """The order in which batches are cheapest to run; what is found is put back into the stored order."""
         return torch.arange(len(self))
@@ -155,17 +161,19 @@ class Examples(ABC):
         width = sum(4 * leaf.shape[1:].numel() for leaf in leaves(self.batch(slice(0, 1)).inputs))
         size = min(1024, max(1, _HASHED // max(1, width)))
         for batch in self.batches(size):
-            tables = [_bytes(leaf) for leaf in leaves(batch.inputs)]
-            ids.extend(_digest(rows) for rows in zip(*tables, strict=True))
+            tables = [bytes_of(leaf) for leaf in leaves(batch.inputs)]
+            ids.extend(digest_of(rows) for rows in zip(*tables, strict=True))
         return ids
 
 
-def _bytes(leaf: Tensor) -> Any:
+def bytes_of(leaf: Tensor) -> Any:
+    """The bytes of each row, as a numpy table ``(n, bytes)``."""
     rows = leaf.detach().cpu().contiguous().reshape(len(leaf), -1)
     return rows.view(torch.uint8).numpy()
 
 
-def _digest(rows: tuple[Any, ...]) -> bytes:
+def digest_of(rows: Iterable[Any]) -> bytes:
+    """16 bytes for one example: the digest of the bytes of its tensors in order."""
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
         digest.update(row)
@@ -201,8 +209,40 @@ def picked(part: Any, index: Tensor | slice) -> Any:
     return pytree.tree_map(lambda leaf: leaf[_near(index, leaf)] if isinstance(leaf, Tensor) else leaf, part)
 
 
+def copied(part: Any, index: Tensor | slice) -> Any:
+    """The same structure with some rows of every tensor, in memory of their own.
+
+    A network may write into its input; what a batch holds must therefore never be the data themselves.
+
+    Example:
+        >>> data = torch.zeros(2)
+        >>> copied(data, slice(0, 1)).add_(1), data
+        (tensor([1.]), tensor([0., 0.]))
+    """
+    rows = picked(part, index)
+    # Picking by indices copies already.
+    return pytree.tree_map_only(Tensor, torch.clone, rows) if isinstance(index, slice) else rows
+
+
 def _near(index: Tensor | slice, leaf: Tensor) -> Tensor | slice:
     return index.to(leaf.device) if isinstance(index, Tensor) else index
+
+
+def check_finite(inputs: Tensor, asked: str) -> None:
+    """Refuse inputs with values that are infinite or NaN.
+
+    Args:
+        inputs: examples on axis 0.
+        asked: the first line of the error.
+
+    Raises:
+        DataError: says how many examples have such values, and which is the first.
+    """
+    if not inputs.is_floating_point() or all_finite(inputs):
+        return
+    bad = ~inputs.reshape(len(inputs), -1).isfinite().all(dim=1)
+    found = f"{int(bad.sum())} inputs with a value that is not finite, the first at index {int(bad.int().argmax())}"
+    raise DataError(asked, found, "remove or repair them")
 
 
 def check_disjoint(fit: Examples, test: Examples) -> None:

@@ -10,15 +10,12 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from modelstitch.data.examples import Batch, Examples, picked
+from modelstitch.data.examples import Batch, Examples, check_finite, copied, picked
 from modelstitch.data.transforms import augment
 from modelstitch.errors import DataError
 from modelstitch.tensors import fingerprint
@@ -72,7 +69,9 @@ class Samples(Examples):
 
     def batch(self, index: Tensor | slice) -> Batch:
         """The examples at these indices; the targets are their labels."""
-        return Batch(self.normalised(picked(self.inputs, index)), picked(self.labels, index))
+        # Normalising makes new values; without it the rows are copied, for a network may write into its input.
+        rows = picked(self.inputs, index) if self.mean else copied(self.inputs, index)
+        return Batch(self.normalised(rows), copied(self.labels, index))
 
     def beside(self, index: Tensor | slice) -> Batch:
         """The labels alone: one input tensor has nothing beside it."""
@@ -169,68 +168,5 @@ def check_samples(samples: Samples) -> Samples:
         raise DataError(asked, found, f"number the classes from 0 to {samples.classes - 1}")
     if low == high:
         raise DataError(asked, f"only class {low}", "use examples of two or more classes: any network is right on one")
-    if inputs.is_floating_point():
-        _check_finite(inputs, asked)
+    check_finite(inputs, asked)
     return samples
-
-
-def _check_finite(inputs: Float[Tensor, "n ..."], asked: str) -> None:
-    bad = ~inputs.reshape(len(inputs), -1).isfinite().all(dim=1)
-    if bad.any():
-        found = f"{int(bad.sum())} inputs with a value that is not finite, the first at index {int(bad.int().argmax())}"
-        raise DataError(asked, found, "remove or repair them")
-
-
-def as_samples(source: object, *, name: str = "data", classes: int | None = None) -> Samples:
-    """Turn what holds labelled examples into samples, and check them.
-
-    Args:
-        source: samples, returned as they are; a pair ``(inputs, labels)`` of tensors or arrays; or a torch ``Dataset``
-            or ``DataLoader`` of such pairs, gone through once, so that the order that it happens to give is the order
-            that every network sees. Arrays of float64 become float32, which networks compute in.
-        name: what to call the data in records.
-        classes: how many classes there are; by default one more than the highest label.
-
-    Raises:
-        DataError: something else, or examples that `check_samples` refuses.
-
-    Example:
-        >>> as_samples((torch.zeros(3, 2), [0, 1, 1])).classes
-        2
-    """
-    if isinstance(source, Samples):
-        return check_samples(source)
-    asked = f"turn a {type(source).__name__} into samples"
-    try:
-        inputs, labels = (_as_tensor(part) for part in _pair(source))
-    except (TypeError, ValueError, RuntimeError) as error:
-        do = "give (inputs, labels), or a Dataset or DataLoader that yields such pairs of tensors"
-        raise DataError(asked, str(error).splitlines()[0], do) from error
-    if classes is None:
-        classes = 1 + int(labels.max()) if labels.numel() else 0
-    if not (labels.is_floating_point() or labels.dtype == torch.bool):
-        labels = labels.long()
-    return check_samples(Samples(name, inputs, labels, classes))
-
-
-def _pair(source: Any) -> tuple[Any, Any]:
-    """The inputs and the labels of any source, all batches joined."""
-    if isinstance(source, Dataset):
-        source = DataLoader(source, batch_size=256)
-    if isinstance(source, DataLoader):
-        batches = [(inputs, labels) for inputs, labels in source]
-        if not batches:
-            raise ValueError("no batches")
-        inputs, labels = (torch.cat([torch.as_tensor(part) for part in parts]) for parts in zip(*batches, strict=True))
-        return inputs, labels
-    if not isinstance(source, (tuple, list)):
-        raise TypeError(f"a {type(source).__name__}, which is no pair of inputs and labels")
-    inputs, labels = source
-    return inputs, labels
-
-
-def _as_tensor(part: Any) -> Tensor:
-    if isinstance(part, Tensor):
-        return part.detach().cpu()
-    array = np.asarray(part)
-    return torch.tensor(array.astype(np.float32) if array.dtype == np.float64 else array)
