@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from modelstitch.errors import SettingError
 from modelstitch.parallel import ranks
@@ -89,6 +90,29 @@ class Compute:
             found = f"a Compute on {self.device}"
             raise SettingError(f"to compute on {device}", found, "name the device once")
         return replace(self, device=usable(str(device)))
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Within it, float32 is float32: no product or convolution on a GPU is rounded to the ten bits of TF32.
+
+    torch convolves in TF32 on NVIDIA GPUs unless it is told otherwise. A loss then moves by about 10⁻³, and a prediction
+    here and there; what is measured must not depend on that.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        yield
+        return
+    flags: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [one.allow_tf32 for one in flags]
+    try:
+        for one in flags:
+            one.allow_tf32 = False
+        yield
+    finally:
+        for one, value in zip(flags, before, strict=True):
+            one.allow_tf32 = value
 
 
 def home_of(network: nn.Module) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from modelstitch.activations.run import outputs_over
+from modelstitch.compute import exact_float32
 from modelstitch.data import Batch, Examples
 from modelstitch.errors import DataError
 from modelstitch.tasks import answer_of
@@ -80,6 +81,7 @@ class Answered(Examples):
 
 
 @torch.no_grad()
+@exact_float32()
 def answered(examples: Examples, network: Callable[..., Any], *, device: str, label: str = "") -> Answered:
     """The examples with a network's own answers for targets.
 

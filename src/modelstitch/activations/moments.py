@@ -8,6 +8,7 @@ import torch
 
 from modelstitch.activations.rows import real_rows
 from modelstitch.activations.run import Activations
+from modelstitch.compute import exact_float32
 from modelstitch.cut import Cut
 from modelstitch.errors import NumericalFailure
 from modelstitch.moments import Moments
@@ -44,6 +45,7 @@ def paired_moments(a: Activations, b: Activations, pairs: Sequence[Pair]) -> lis
 
 
 @torch.no_grad()
+@exact_float32()
 def _one_pass(a: Activations, b: Activations, pairs: Sequence[Pair]) -> list[Moments]:
     moments = [Moments() for _ in pairs]
     label = f"statistics of {len(pairs)} pairs of cuts"

@@ -190,7 +190,7 @@ class Activations:
         bottom = self.captured.bottom(cut)
         weights = fingerprint(dict(bottom.named_parameters()) | dict(bottom.named_buffers()))
         sizes = "/".join(map(str, sorted(self._sizes)))
-        made = f"{self.device} {torch.get_num_threads()} {torch.__version__} {sizes} {self._precision}"
+        made = f"{_hardware(self.device)} {torch.get_num_threads()} {torch.__version__} {sizes} {self._precision}"
         network = {"network": self.captured.name, "graph": self.captured.graph, "weights": weights, "cut": cut.name}
         return {**network, "data": self.examples.fingerprint, "made": made}
 
@@ -205,6 +205,11 @@ class Activations:
         if fresh.shape != held.shape or not torch.allclose(fresh, held, rtol=1e-3, atol=near):
             found = f"numbers in {file.path} that the network does not give"
             raise BadFile(f"activations kept at {cut.name!r}", found, "remove the file, and it is made again")
+
+
+def _hardware(device: str) -> str:
+    """What rounds: the model of a GPU, whichever of them it is; of processors torch says no more than the word."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def autocast(precision: Precision, device: str) -> AbstractContextManager[object]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from modelstitch.activations import LAYOUTS, Activations, Sources, laid_out
 from modelstitch.comparison.comparison import Comparison, Similarity
 from modelstitch.comparison.sinks import Kept, Multiplied, Sink, Summed
-from modelstitch.compute import Compute
+from modelstitch.compute import Compute, exact_float32
 from modelstitch.cut import Capture, Cut
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, did_you_mean
@@ -208,7 +208,7 @@ def _pass(first: Activations, second: Activations, at: list[list[Cut]], layout: 
     """Run each network once over the examples; a network compared with itself at the same cuts runs once in all."""
     same, order = first is second and at[0] == at[1], first.examples.order()
     label = f"activations at {len(at[0])} and {len(at[1])} cuts"
-    with torch.no_grad(), kept_memory():
+    with torch.no_grad(), kept_memory(), exact_float32():
         below = first.batches(at[0], _BATCH, order, label=label, share="all")
         above = below if same else second.batches(at[1], _BATCH, order, share="all")
         for index, found, _ in below:

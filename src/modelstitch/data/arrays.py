@@ -61,6 +61,10 @@ class Arrays(Examples):
         inputs, targets, mask = (picked(part, index) for part in (self.inputs, self.targets, self.mask))
         return dataclasses.replace(self, inputs=inputs, targets=targets, mask=mask)
 
+    def with_targets_of(self, others: Examples) -> Arrays:
+        """The same inputs beside the targets of others."""
+        return dataclasses.replace(self, targets=others.batch(slice(0, len(others))).targets)
+
     def on(self, device: str) -> Arrays:
         """The same examples stored on a device."""
         inputs, targets, mask = (moved(part, device) for part in (self.inputs, self.targets, self.mask))

@@ -70,6 +70,31 @@ def as_examples(source: object, *, name: str = "data", classes: int | None = Non
         raise _refusal(source, error) from error
 
 
+def both_sets(train: object, test: object) -> tuple[Examples, Examples]:
+    """Examples to fit on and examples to measure on, none of them in both.
+
+    Args:
+        train: what `as_examples` takes.
+        test: likewise; of examples with labels it may lack the last classes, since the train set says how many there
+            are.
+
+    Raises:
+        DataError: examples that no honest number can come from, that repeat, or that are in both sets.
+
+    Example:
+        >>> import torch
+        >>> inputs = torch.arange(6.0).view(6, 1)
+        >>> fit_on, test = both_sets((inputs[:4], [0, 1, 2, 0]), (inputs[4:], [0, 1]))
+        >>> test.classes
+        3
+    """
+    fit_on = as_examples(train)
+    measure_on = as_examples(test, classes=getattr(fit_on, "classes", None))
+    check_disjoint(fit_on, measure_on)
+    check_distinct(measure_on)
+    return fit_on, measure_on
+
+
 def as_samples(source: object, *, name: str = "data", classes: int | None = None) -> Samples:
     """Turn what holds one tensor of inputs and one label an example into samples, and check them.
 

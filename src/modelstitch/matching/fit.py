@@ -17,6 +17,7 @@ import torch
 
 from modelstitch.activations import Activations, OwnStatistics, Sources, moments_or_failures
 from modelstitch.activations.moments import BATCH
+from modelstitch.compute import exact_float32
 from modelstitch.cut import Bottom, Top, capture_of
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.matching.descent import descend, reestimate
@@ -119,7 +120,7 @@ class Job:
         stitches = [self._built(*pair) for pair in halves]
         known = moments or [None] * len(halves)
         found: list[Fit | NumericalFailure] = []
-        with kept_memory():
+        with kept_memory(), exact_float32():
             for part in self._parts(halves):
                 found += self._fit(halves[part], stitches[part], known[part])
         return found

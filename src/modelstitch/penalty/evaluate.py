@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from modelstitch.activations import Activations, Sources, answered, outputs_over
+from modelstitch.compute import exact_float32
 from modelstitch.cut import capture_of
 from modelstitch.cut.view import frozen_view, standard_attention
 from modelstitch.data import Examples, as_examples
@@ -95,6 +96,7 @@ def penalties(
     return penalties_of(*found, task, seed=seed)
 
 
+@exact_float32()
 def judged(network: Evaluated, examples: Examples, task: Task, *, size: int = BATCH) -> Outcome:
     """The outcome of a network by a task whose targets are there; modes and errors as of `evaluate`."""
     if not len(examples):
@@ -109,6 +111,7 @@ def judged(network: Evaluated, examples: Examples, task: Task, *, size: int = BA
 
 
 @torch.no_grad()
+@exact_float32()
 def evaluate_all(
     stitched: Sequence[Stitched], sources: Sources, task: Task, *, size: int = BATCH
 ) -> list[Outcome | NumericalFailure]:

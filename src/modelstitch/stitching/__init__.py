@@ -6,7 +6,7 @@ networks one way, ``controls`` (and ``noise``) are pairings whose answer is know
 identifies a record and where it was made; ``calls`` holds what users call.
 """
 
-from modelstitch.stitching.calls import examples_of, pairings, stitch, stitch_all
+from modelstitch.stitching.calls import pairings, stitch, stitch_all
 from modelstitch.stitching.checks import check_identity, settled_task
 from modelstitch.stitching.controls import CONTROLS, check_controls, controls
 from modelstitch.stitching.groups import Keeper, run
@@ -29,7 +29,6 @@ __all__ = [
     "check_controls",
     "check_identity",
     "controls",
-    "examples_of",
     "key_of",
     "measure",
     "pairings",

@@ -9,7 +9,7 @@ from torch import nn
 
 from modelstitch.activations import Sources
 from modelstitch.compute import Compute
-from modelstitch.data import Examples, as_examples, check_disjoint
+from modelstitch.data import Examples, both_sets
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss
 from modelstitch.networks import Network
@@ -78,7 +78,7 @@ def stitch_all(
         SettingError: no such control or device, or the task cannot be guessed.
     """
     check_controls(controls)
-    fit_on, measure_on = examples_of(train, test)
+    fit_on, measure_on = both_sets(train, test)
     task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
     place = (compute or Compute()).at(device)
     first = Network(names[0], a).ready(measure_on.example, place)
@@ -139,7 +139,7 @@ def stitch(
             known = ", ".join(networks)
             do = did_you_mean(name, networks, f"name one of {known}")
             raise NetworkNotFound(f"the stitching {str(stitching)!r}", f"no network {name!r}, but {known}", do)
-    fit_on, measure_on = examples_of(train, test)
+    fit_on, measure_on = both_sets(train, test)
     named = [(name, networks[name]) for name in dict.fromkeys((stitching.bottom, stitching.top))]
     task = settled_task(task, named, measure_on)
     place = (compute or Compute()).at(device)
@@ -168,16 +168,3 @@ def pairings(
     """
     fit_on = Sources(train, compute)
     return Pairings(fit_on, fit_on.over(test), task, setting, cuts)
-
-
-def examples_of(train: object, test: object) -> tuple[Examples, Examples]:
-    """Both sets of examples, none of them in both.
-
-    Raises:
-        DataError: examples that no honest number can come from, or that are in both sets.
-    """
-    fit_on = as_examples(train, name="data")
-    # A test set may lack the last classes; the train set says how many there are.
-    measure_on = as_examples(test, name="data", like=fit_on)
-    check_disjoint(fit_on, measure_on)
-    return fit_on, measure_on

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from modelstitch.compute import home_of
+from modelstitch.compute import exact_float32, home_of
 from modelstitch.cut import Cut
 from modelstitch.cut.view import frozen_view, standard_attention
 from modelstitch.data import Batch, Examples, side_inputs
@@ -80,7 +80,7 @@ def check_identity(one: Network, cuts: Sequence[Cut], examples: Examples) -> Non
         NotCuttable: it does not, so no number measured there could be trusted.
     """
     inputs = examples.batch(slice(0, _CHECKED)).to(one.device).inputs
-    with torch.no_grad(), standard_attention():
+    with torch.no_grad(), standard_attention(), exact_float32():
         expected = pytree.tree_leaves(call(one.captured.top("input"), inputs))
         for cut in dict.fromkeys(cuts):
             activation = call(one.captured.bottom(cut), inputs)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from modelstitch.activations import Sources, answered, moments_or_failures
 from modelstitch.activations.moments import BATCH as MOMENTS_BATCH
+from modelstitch.compute import exact_float32
 from modelstitch.cut import Capture
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching import BatchNorm, Job, Matching, TaskLoss
@@ -189,6 +190,7 @@ class Pairing:
             source.want(cuts, MOMENTS_BATCH)
 
 
+@exact_float32()
 def _whole_outcome(captured: Capture, sources: Sources, task: Task) -> Outcome:
     """A whole network over examples: by its last cut, which may be kept, where it answers with one tensor."""
     if not _answers_at_last(captured):
