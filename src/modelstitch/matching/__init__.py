@@ -17,7 +17,7 @@ from modelstitch.matching.matching import (
     Matching,
     Objective,
 )
-from modelstitch.matching.task_loss import TaskLoss
+from modelstitch.matching.task import TaskLoss
 
 MATCHINGS: dict[str, type[Matching]] = {matching.name: matching for matching in (Direct, TaskLoss)}
 """The matchings by the names that command lines, recipes and records use."""

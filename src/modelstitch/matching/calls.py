@@ -13,7 +13,7 @@ from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching.fit import Fit, Job, Known
 from modelstitch.matching.matching import BatchNorm, Matching
-from modelstitch.matching.task_loss import TaskLoss
+from modelstitch.matching.task import TaskLoss
 from modelstitch.moments import Moments
 from modelstitch.stitches import Family
 from modelstitch.tasks import Task, guess
