@@ -15,12 +15,13 @@ from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
 from modelstitch.data.image_folder import find_image_folder, image_folder
 from modelstitch.data.labels import SUPERCLASSES, LabelNoise, Superclasses
 from modelstitch.data.order import epoch_order, half, steps_per_epoch, subset
-from modelstitch.data.reading import as_examples, as_samples
+from modelstitch.data.reading import as_examples, as_samples, both_sets
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
 from modelstitch.data.tokens import Tokens
 from modelstitch.data.transforms import augment
-from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.errors import DataError, SettingError, did_you_mean
+from modelstitch.support.importing import PREFIX, called
 
 DATA_SETS: dict[str, Callable[..., Split]] = {
     "digits": lambda folder: digits(),
@@ -35,7 +36,8 @@ def load(name: str, *, folder: str | Path | None = None, size: int | None = None
     """Load a data set by name.
 
     Args:
-        name: a name in ``DATA_SETS``.
+        name: a name in ``DATA_SETS``, or ``py:package.module:function``, a function of yours that returns a train and a
+            test set, each of what `as_examples` takes.
         folder: where its files are; by default the usual places are searched. The digits come with the package.
         size: side of an ``image_folder``'s images in pixels, 224 by default; other data sets have a size of their own.
 
@@ -44,6 +46,8 @@ def load(name: str, *, folder: str | Path | None = None, size: int | None = None
         DataError: its files are not to be had.
         BadFile: its files are corrupt.
     """
+    if name.startswith(PREFIX):
+        return _of_the_user(name)
     if name not in DATA_SETS:
         do = did_you_mean(name, DATA_SETS, f"choose one of {', '.join(DATA_SETS)}")
         raise SettingError(f"load the data set {name!r}", "no data set of that name", do)
@@ -54,6 +58,17 @@ def load(name: str, *, folder: str | Path | None = None, size: int | None = None
             f"load {name!r} with images of {size} pixels", "images of a fixed size", "leave the size out"
         )
     return image_folder(folder, size=size)
+
+
+def _of_the_user(reference: str) -> Split:
+    asked = f"load the data {reference!r}"
+    found = called(reference, asked, DataError)
+    if isinstance(found, Split):
+        return found
+    if not (isinstance(found, (tuple, list)) and len(found) == 2):
+        raise DataError(asked, f"a {type(found).__name__} returned by it", "return (train, test)")
+    name = reference.rpartition(":")[2]
+    return Split(*both_sets(*found, name=name))
 
 
 def find(name: str) -> Path | None:
@@ -88,6 +103,7 @@ __all__ = [
     "as_examples",
     "as_samples",
     "augment",
+    "both_sets",
     "check_arrays",
     "check_disjoint",
     "check_samples",

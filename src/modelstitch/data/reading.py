@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from modelstitch.data.arrays import Arrays, check_arrays
 from modelstitch.data.batches import IDS, MASK, Parts, apart, gathered, is_documents, parts_of, yields
-from modelstitch.data.examples import Examples, check_finite
+from modelstitch.data.examples import Examples, check_disjoint, check_finite
 from modelstitch.data.leaf import Documents, Leaf, Unreadable, counts
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
@@ -70,13 +70,14 @@ def as_examples(source: object, *, name: str = "data", classes: int | None = Non
         raise _refusal(source, error) from error
 
 
-def both_sets(train: object, test: object) -> tuple[Examples, Examples]:
+def both_sets(train: object, test: object, *, name: str = "data") -> tuple[Examples, Examples]:
     """Examples to fit on and examples to measure on, none of them in both.
 
     Args:
         train: what `as_examples` takes.
         test: likewise; of examples with labels it may lack the last classes, since the train set says how many there
             are.
+        name: what to call the data in records.
 
     Raises:
         DataError: examples that no honest number can come from, that repeat, or that are in both sets.
@@ -88,8 +89,8 @@ def both_sets(train: object, test: object) -> tuple[Examples, Examples]:
         >>> test.classes
         3
     """
-    fit_on = as_examples(train)
-    measure_on = as_examples(test, classes=getattr(fit_on, "classes", None))
+    fit_on = as_examples(train, name=name)
+    measure_on = as_examples(test, name=name, classes=getattr(fit_on, "classes", None))
     check_disjoint(fit_on, measure_on)
     check_distinct(measure_on)
     return fit_on, measure_on

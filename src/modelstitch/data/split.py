@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelstitch.data.samples import Samples
+from modelstitch.data.examples import Examples
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """The two halves of a data set, with no example in both."""
 
-    train: Samples
-    test: Samples
+    train: Examples
+    test: Examples

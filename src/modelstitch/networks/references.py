@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 from torch import nn
 
 from modelstitch.errors import NetworkNotFound, did_you_mean
 from modelstitch.networks.folder import CONFIG, load_folder
 from modelstitch.networks.network import Network
+from modelstitch.support.importing import PREFIX, called
 
 
 def load_network(reference: str) -> Network:
@@ -26,7 +23,7 @@ def load_network(reference: str) -> Network:
         NetworkNotFound: no such folder, module or function, or the function returns something else.
         BadFile: the folder holds no sound network.
     """
-    if reference.startswith("py:"):
+    if reference.startswith(PREFIX):
         return Network(reference, _call(reference).eval())
     folder = Path(reference)
     if not folder.is_dir():
@@ -45,31 +42,7 @@ def _neighbours(folder: Path) -> list[str]:
 
 def _call(reference: str) -> nn.Module:
     asked = f"load the network {reference!r}"
-    module_name, _, function_name = reference.removeprefix("py:").partition(":")
-    if not module_name or not function_name:
-        raise NetworkNotFound(asked, "no function named", "write py:package.module:function")
-    module = _import(module_name, asked)
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        do = did_you_mean(function_name, known, f"name a function of {module_name}")
-        raise NetworkNotFound(asked, f"no function {function_name!r} in {module.__file__}", do)
-    network = function()
+    network = called(reference, asked, NetworkNotFound)
     if not isinstance(network, nn.Module):
-        found = f"a {type(network).__name__} returned by {function_name}()"
-        raise NetworkNotFound(asked, found, "return a torch.nn.Module")
+        raise NetworkNotFound(asked, f"a {type(network).__name__} returned by it", "return a torch.nn.Module")
     return network
-
-
-def _import(name: str, asked: str) -> ModuleType:
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        # A module that exists but lacks one of its own imports fails for another reason than a misspelt name.
-        do = f"check the spelling, or start where {name.split('.')[0]} lies"
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            do = f"install {error.name}, which {name} imports"
-        raise NetworkNotFound(asked, str(error), do) from error
