@@ -1,6 +1,7 @@
 """CIFAR-10 and -100 in both official forms, written here byte for byte as the originals are, and the hostile pickle."""
 
 import dataclasses
+import gzip
 import io
 import os
 import pickle
@@ -190,6 +191,26 @@ def test_the_folder_above(form, tmp_path):
 def test_an_archive_and_its_folder(form, tmp_path):
     check(form, form.read(pack(form, tmp_path)))
     check(form, form.read(tmp_path))
+
+
+@pytest.mark.parametrize("name", [".tar.gz", ".tar"])
+def test_an_archive_that_a_browser_unpacked(form, tmp_path, name):
+    archive = pack(form, tmp_path)
+    plain = gzip.decompress(archive.read_bytes())
+    archive.unlink()
+    archive = tmp_path / form.archive.replace(".tar.gz", name)
+    archive.write_bytes(plain)
+    check(form, form.read(tmp_path))
+    check(form, form.read(archive))
+
+
+def test_a_home_is_expanded(form, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    unpack(form, tmp_path / "mine")
+    check(form, form.read("~/mine"))
+    check(form, load(f"cifar{form.classes}", folder="~/mine"))
+    monkeypatch.setenv("MODELSTITCH_DATA", "~/mine")
+    check(form, load(f"cifar{form.classes}"))
 
 
 def test_both_sets_lie_in_one_folder(tmp_path):

@@ -75,6 +75,22 @@ def test_it_is_fetched_once_into_the_cache(bare):
     assert fashion_mnist(opener=refuse).train.fingerprint == fetched.train.fingerprint
 
 
+@pytest.mark.parametrize("ending", [".gz", ""])
+def test_files_that_a_browser_unpacked(tmp_path, ending):
+    for file in FILES:
+        (tmp_path / (file.removesuffix(".gz") + ending)).write_bytes(gzip.decompress((SMALL / file).read_bytes()))
+    found, wanted = (fashion_mnist(folder, opener=refuse) for folder in (tmp_path, SMALL))
+    assert found.train.fingerprint == wanted.train.fingerprint
+    assert found.test.fingerprint == wanted.test.fingerprint
+
+
+def test_a_home_is_expanded(bare, monkeypatch):
+    monkeypatch.setenv("HOME", str(SMALL.parent))
+    assert len(fashion_mnist(f"~/{SMALL.name}", opener=refuse).test) == 1000
+    monkeypatch.setenv("MODELSTITCH_DATA", f"~/{SMALL.name}")
+    assert len(fashion_mnist(opener=refuse).test) == 1000
+
+
 def test_a_named_folder_without_the_files_is_not_searched_further(tmp_path):
     with pytest.raises(DataError, match=r"no train-images-idx3-ubyte.gz there"):
         fashion_mnist(tmp_path, opener=refuse)

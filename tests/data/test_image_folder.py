@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 import sys
 import warnings
 
@@ -114,6 +115,60 @@ def test_a_palette_with_transparency_becomes_rgb_without_a_warning(tmp_path):
         warnings.simplefilter("ignore")
         wanted = plainly(path)
     assert np.array_equal(decode(path, SIZE), wanted)
+
+
+DEEP = np.linspace(0, 65535, 20 * 20).astype(np.uint16).reshape(20, 20)
+
+
+def twelve_bits(values):
+    """A TIFF of 12 bits a pixel, two pixels in three bytes, as microscopes write them and Pillow does not."""
+    pairs = values.reshape(-1, 2).astype(int)
+    packed = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs.tolist())
+    tags = {256: 20, 257: 20, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 20, 279: len(packed)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    start = 8 + len(packed) + len(packed) % 2
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", start) + packed + bytes(len(packed) % 2) + directory
+
+
+def deep_grey(folder):
+    """Files of up to 16 bits, each with the values that it should be read as."""
+    for ending in ("png", "tif"):
+        Image.fromarray(DEEP).save(folder / f"deep.{ending}")
+    Image.fromarray(DEEP.astype(">u2")).save(folder / "big endian.tif")
+    (folder / "deep.pgm").write_bytes(b"P5\n20 20\n65535\n" + DEEP.astype(">u2").tobytes())
+    (folder / "twelve.tif").write_bytes(twelve_bits(DEEP // 16))
+    eight = dict.fromkeys(("deep.png", "deep.tif", "big endian.tif", "deep.pgm"), DEEP / 257)
+    return {**eight, "twelve.tif": DEEP // 16 / 4095 * 255}
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "big endian.tif", "deep.pgm", "twelve.tif"])
+def test_grey_of_more_than_8_bits_is_divided_and_not_cut_off(tmp_path, name):
+    wanted = deep_grey(tmp_path)[name].round().astype(np.uint8)
+    Image.fromarray(wanted).save(tmp_path / "wanted.png")
+    found = decode(tmp_path / name, SIZE)
+    assert np.array_equal(found, plainly(tmp_path / "wanted.png"))
+    assert len(np.unique(found)) > 50
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_values_without_a_fixed_range_are_refused_and_the_file_named(tree, kind, mode):
+    path = tree / "train" / "ant" / "deep.tif"
+    Image.fromarray(DEEP.astype(kind)).save(path)
+    with pytest.raises(BadFile, match=rf"1 that cannot be decoded: .*deep\.tif \(ValueError: mode {mode}, .*8 or 16"):
+        image_folder(tree, size=SIZE)
+
+
+def test_a_home_is_expanded(tree, monkeypatch):
+    monkeypatch.setenv("HOME", str(tree.parent))
+    assert len(image_folder(f"~/{tree.name}", size=SIZE).train) == 12
+    monkeypatch.setenv("MODELSTITCH_DATA", f"~/{tree.name}")
+    assert len(load("image_folder", size=SIZE).train) == 12
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/other")
+    image_folder(tree, size=SIZE)
+    assert (tree.parent / "other" / "modelstitch" / "image_folder").is_dir()
+    with pytest.raises(DataError, match=r"no folders train and val .* in ~nobody-of-that-name/x"):
+        image_folder("~nobody-of-that-name/x")
 
 
 def test_hidden_and_other_files_are_passed_by_and_deeper_folders_are_not(tree):

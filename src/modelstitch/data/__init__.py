@@ -9,6 +9,7 @@ from pathlib import Path
 from modelstitch.data.arrays import Arrays, check_arrays
 from modelstitch.data.cifar import cifar10, cifar100, find_cifar
 from modelstitch.data.digits import digits
+from modelstitch.data.distinct import check_distinct, distinct
 from modelstitch.data.distortion import distort
 from modelstitch.data.examples import Batch, Examples, check_disjoint, side_inputs
 from modelstitch.data.fashion_mnist import fashion_mnist, find_fashion_mnist
@@ -106,10 +107,12 @@ __all__ = [
     "both_sets",
     "check_arrays",
     "check_disjoint",
+    "check_distinct",
     "check_samples",
     "cifar10",
     "cifar100",
     "digits",
+    "distinct",
     "distort",
     "epoch_order",
     "fashion_mnist",

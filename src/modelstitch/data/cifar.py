@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100: 50,000 + 10,000 colour photographs each, 32 x 32 (Krizhevsky 2009), from the user's own copy.
 
-Both official forms are read, unpacked or as the ``.tar.gz`` they come in: the binary version, and the Python version,
-whose batches are pickles. A pickle can run code, so only what describes an array is let through. Of CIFAR-100's two
-kinds of labels the fine ones are read, 100 classes.
+Both official forms are read, unpacked, as the ``.tar.gz`` they come in, or as the ``.tar`` that a browser makes of it:
+the binary version, and the Python version, whose batches are pickles. A pickle can run code, so only what describes an
+array is let through. Of CIFAR-100's two kinds of labels the fine ones are read, 100 classes.
 """
 
 from __future__ import annotations
@@ -218,11 +218,19 @@ def _batches(place: Path, classes: int) -> list[Batch] | None:
             if present:
                 _check_all(present, form, folder)
                 return [form.decode((folder / file).read_bytes(), str(folder / file)) for file in form.batches]
-        contents = _unpack(place if place.is_file() else place / form.archive, form.batches)
+        contents = _unpack(_archive(place, form), form.batches)
         if contents:
             _check_all(contents, form, place)
             return [form.decode(contents[file], f"{place}: {file}") for file in form.batches]
     return None
+
+
+def _archive(place: Path, form: _Form) -> Path:
+    """The archive that a place is or holds; browsers may have unpacked its outer layer and shortened its name."""
+    if place.is_file():
+        return place
+    named = [place / form.archive, place / form.archive.removesuffix(".gz")]
+    return next((one for one in named if one.is_file()), named[0])
 
 
 def _unpack(archive: Path, files: Sequence[str]) -> dict[str, bytes]:
@@ -231,13 +239,14 @@ def _unpack(archive: Path, files: Sequence[str]) -> dict[str, bytes]:
         return {}
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz") as packed:
+        with tarfile.open(archive) as packed:
             for member in packed:
                 file = packed.extractfile(member) if Path(member.name).name in files else None
                 if file is not None:
                     contents[Path(member.name).name] = file.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise BadFile(f"open {archive}", f"{type(error).__name__}: {error}", f"fetch it again from {HOME}") from error
+        told = (str(error).splitlines() or [""])[0]
+        raise BadFile(f"open {archive}", f"{type(error).__name__}: {told}", f"fetch it again from {HOME}") from error
     return contents
 
 

@@ -37,6 +37,9 @@ CHECKSUMS = {
 }
 """SHA-256 of each file once decompressed."""
 
+# How an idx file of unsigned bytes starts.
+_IDX = bytes([0, 0, 8])
+
 Opener = Callable[[str], bytes]
 
 
@@ -44,8 +47,8 @@ def fashion_mnist(folder: str | Path | None = None, *, opener: Opener | None = N
     """Read Fashion-MNIST, fetching it once if no folder has it.
 
     Args:
-        folder: where the four ``*-ubyte.gz`` files are; a smaller set in the same format is welcome here, and its
-            name then shows its size.
+        folder: where the four ``*-ubyte.gz`` files are, compressed or not; a smaller set in the same format is welcome
+            here, and its name then shows its size.
         opener: turns an address into bytes; the standard library's by default.
 
     Returns:
@@ -107,19 +110,26 @@ def read_idx(content: bytes, axes: int, name: str) -> Tensor:
 
 def find_fashion_mnist() -> Path | None:
     """The folder that `fashion_mnist` reads when none is named; None where it would have to fetch."""
-    return next((place for place in _places(None) if all((place / file).is_file() for file in CHECKSUMS)), None)
+    return next((place for place in _places(None) if all(_found(place, file) for file in CHECKSUMS)), None)
 
 
 def _places(folder: str | Path | None) -> list[Path]:
     return [*data_folders(folder), DEBIAN, cache_folder() / "fashion_mnist"]
 
 
+def _found(place: Path, file: str) -> Path | None:
+    """The file in a folder, or what is left of its name where it was decompressed."""
+    return next((path for path in (place / file, place / file.removesuffix(".gz")) if path.is_file()), None)
+
+
 def _contents(folder: str | Path | None, opener: Opener) -> dict[str, bytes]:
     """The four files decompressed, from the first folder that has them all, else from the official home."""
     for place in _places(folder):
-        missing = [file for file in CHECKSUMS if not (place / file).is_file()]
+        held = {file: _found(place, file) for file in CHECKSUMS}
+        paths = {file: path for file, path in held.items() if path}
+        missing = [file for file in CHECKSUMS if file not in paths]
         if not missing:
-            return {file: _decompress((place / file).read_bytes(), str(place / file)) for file in CHECKSUMS}
+            return {file: _decompress(path.read_bytes(), str(path)) for file, path in paths.items()}
         if folder is not None:
             do = "name the folder that holds the four *-ubyte.gz files, or name none to have them fetched"
             raise DataError(f"read Fashion-MNIST from {place}", f"no {missing[0]} there", do)
@@ -144,6 +154,9 @@ def _fetch(file: str, opener: Opener) -> bytes:
 
 
 def _decompress(packed: bytes, name: str) -> bytes:
+    if packed[:3] == _IDX:
+        # Browsers decompress what a server calls compressed, and keep its name.
+        return packed
     try:
         return gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:

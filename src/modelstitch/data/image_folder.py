@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modelstitch.data.files import cache_folder, data_folders
+from modelstitch.data.files import cache_folder, data_folders, expanded
 from modelstitch.data.image_cache import decoded_once
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
@@ -37,6 +37,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Per channel: by which torchvision's networks are trained, whatever the images."""
 
 _TESTS = ("val", "test")
+# The TIFF tag: microscopes save 12 bits.
+_BITS_PER_SAMPLE = 258
 
 
 def image_folder(folder: str | Path | None = None, *, size: int = SIZE) -> Split:
@@ -60,7 +62,7 @@ def image_folder(folder: str | Path | None = None, *, size: int = SIZE) -> Split
     """
     if size < 1:
         raise SettingError(f"images of {size} pixels", "no such size", "choose 1 or more")
-    root = find_image_folder() if folder is None else Path(folder)
+    root = find_image_folder() if folder is None else expanded(folder)
     if root is None or not _is_root(root):
         found = f"no folders train and val (or test) in {root}" if root else "no folder named"
         do = "name the folder that holds train/CLASS/*.jpg and val/CLASS/*.jpg"
@@ -135,7 +137,7 @@ class _Half:
         state = hashlib.blake2b(digest_size=16)
         for one in self.files:
             state.update(repr((one.name, one.bytes, one.changed)).encode())
-        place = repr(("bilinear 256/224", size, str(self.folder.resolve())))
+        place = repr(("bilinear 256/224, 16 bits", size, str(self.folder.resolve())))
         return hashlib.blake2b(place.encode(), digest_size=8).hexdigest(), state.hexdigest()
 
 
@@ -163,7 +165,11 @@ def _check_classes(train: _Half, test: _Half) -> None:
 def decode(path: Path, size: int) -> NDArray[np.uint8]:
     """One image file as a network's input, ``(3, size, size)``: RGB, shorter side resized, the middle cut out.
 
-    Any other kind of image becomes RGB as Pillow has it: grey three times, transparency left out.
+    Any other kind of image becomes RGB as Pillow has it: grey three times, transparency left out; grey of 16 bits is
+    divided by 257 first.
+
+    Raises:
+        ValueError: values without a fixed range, such as floats.
     """
     from PIL import Image
 
@@ -180,10 +186,28 @@ def _check_pillow() -> None:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return _grey(image).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         # Straight to RGB, Pillow warns of a loss of transparency; the colours are the same.
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Grey of up to 16 bits as 8, ``255 v / (2^bits - 1)``, ``v / 257`` for 16; Pillow itself cuts off above 255.
+
+    Raises:
+        ValueError: integers of 32 bits or floats, whose range no format fixes.
+    """
+    from PIL import Image
+
+    # "I" is how Pillow hands out 16 bits of a PNG (before its version 11) and of a PGM, which it brings to that range.
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ValueError(f"mode {image.mode}, whose values have no fixed range: save it with 8 or 16 bits")
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+    values = np.asarray(image).astype(np.float64) * (255 / (2**bits - 1))
+    return Image.fromarray(values.round().astype(np.uint8))
 
 
 def _cut_out(image: Image.Image, size: int) -> Image.Image:
