@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 
 from modelstitch.errors import SettingError
+from modelstitch.records.contents import all_failures, all_records, one_stitch
 from modelstitch.records.database import is_database, read_only
 from modelstitch.records.exporting import Answer
 from modelstitch.records.lines import records_in_lines
-from modelstitch.records.store import all_failures, all_records, one_stitch
 from modelstitch.records.table import Records
 
 # Whatever a statement is called that changes nothing, it is made of these.
