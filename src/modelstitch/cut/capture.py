@@ -17,6 +17,7 @@ from modelstitch.cut.exported import Exported, NotExportable
 from modelstitch.cut.part import Bottom, Capture, Top
 from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
+from modelstitch.cut.untouched import run_untouched
 from modelstitch.cut.view import frozen_view
 from modelstitch.errors import NotCuttable, ShapeMismatch
 
@@ -45,7 +46,8 @@ def capture(network: nn.Module, example: Example) -> Capture:
         return Exported(view, args, kwargs)
     except NotExportable as reason:
         warnings.warn(f"{type(network).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=2)
-        return Replayed(view, args, kwargs, str(reason))
+        # A fresh view: export, where it fails, may leave its own tensors in the attributes of this one.
+        return Replayed(frozen_view(network), args, kwargs, str(reason))
 
 
 def cuts(network: nn.Module, example: Example, *, every: bool = False) -> list[Cut]:
@@ -111,7 +113,7 @@ def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Ten
         )
     try:
         with torch.no_grad():
-            view(*args, **kwargs)
+            run_untouched(view, args, kwargs)
     except Exception as problem:
         raise ShapeMismatch(
             f"to run {type(view).__name__} on an example of shape {tuple(tensors[0].shape)}",
