@@ -96,8 +96,8 @@ class Compute:
 def exact_float32() -> Iterator[None]:
     """Within it, float32 is float32: no product or convolution on a GPU is rounded to the ten bits of TF32.
 
-    torch convolves in TF32 on NVIDIA GPUs unless it is told otherwise. A loss then moves by about 10⁻³, and a prediction
-    here and there; what is measured must not depend on that.
+    torch convolves in TF32 on NVIDIA GPUs unless it is told otherwise. A loss then moves by about 10⁻³, and some
+    predictions change; what is measured must not depend on that.
     """
     import torch
 

@@ -9,4 +9,16 @@ from modelstitch.cut.capture import bottom, capture, cuts, top
 from modelstitch.cut.part import Bottom, Capture, Part, Top, capture_of, shared_bottoms
 from modelstitch.cut.place import Cut
 
-__all__ = ["Bottom", "Capture", "Cut", "Part", "Top", "bottom", "capture", "capture_of", "cuts", "shared_bottoms", "top"]
+__all__ = [
+    "Bottom",
+    "Capture",
+    "Cut",
+    "Part",
+    "Top",
+    "bottom",
+    "capture",
+    "capture_of",
+    "cuts",
+    "shared_bottoms",
+    "top",
+]

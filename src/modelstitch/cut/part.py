@@ -99,6 +99,7 @@ class Capture(ABC):
     view: nn.Module
     cuts: tuple[Cut, ...]
     replayed: str = ""
+    graph: str = "0" * 16
     plain: bool = True
     """Whether the network answers with one tensor and nothing around it."""
 

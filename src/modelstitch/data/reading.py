@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from modelstitch.data.arrays import Arrays, check_arrays
 from modelstitch.data.batches import IDS, MASK, Parts, apart, gathered, is_documents, parts_of, yields
+from modelstitch.data.distinct import check_distinct
 from modelstitch.data.examples import Examples, check_disjoint, check_finite
 from modelstitch.data.leaf import Documents, Leaf, Unreadable, counts
 from modelstitch.data.samples import Samples, check_samples

@@ -114,5 +114,3 @@ def _task(task: Task | None, top: Top, examples: Examples) -> tuple[Task, Exampl
         with torch.no_grad():
             task = guess(examples, call(whole, each(lambda one: one.to(device), examples.example)))
     return task, answered(examples, whole, device=device) if task.answers_are_targets else examples
-
-

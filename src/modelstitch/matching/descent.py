@@ -95,9 +95,7 @@ class _Way:
         size = self.by.batch_size
         below = self.source.below([run.stitched.bottom for run in runs], size, order, label)
         wanted = {run.reference for run in runs if run.reference}
-        answers = {
-            one: self.references[one].batches([one.find("output")], size, order, share="part") for one in wanted
-        }
+        answers = {one: self.references[one].batches([one.find("output")], size, order, share="part") for one in wanted}
         for activations, batch in below:
             held = {one: replace(batch, targets=next(given)[1][0]) for one, given in answers.items()}
             yield activations, [held[run.reference] if run.reference else batch for run in runs]

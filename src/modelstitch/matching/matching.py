@@ -1,7 +1,7 @@
 """What a matching is: an objective, and the way to its minimum.
 
-Every matching of the literature is a row of one table: at which place the stitched network is held against what, by which
-distance, and whether the minimum is found in closed form or downhill.
+Every matching of the literature is a row of one table: at which place the stitched network is compared with what, by
+which distance, and whether the minimum is found in closed form or downhill.
 
 | matching | at | against | by | solver |
 |---|---|---|---|---|
@@ -90,7 +90,7 @@ class Matching(ABC):
         """The same with every number told that depends on how many examples there are."""
         return self
 
-    def check(self, family: Family) -> None:
+    def check(self, family: Family) -> None:  # noqa: B027 - most matchings fit every family
         """Refuse a family that this matching cannot fit.
 
         Raises:

@@ -6,7 +6,7 @@ curves that it may name, ``paper`` finds the recipes of the paper's figures. Imp
 before anything is loaded.
 """
 
-from modelstitch.recipe.model import Claim, Curve, Data, LabelMap, GivenNetwork, Recipe, Stitchings, TrainedNetwork
+from modelstitch.recipe.model import Claim, Curve, Data, GivenNetwork, LabelMap, Recipe, Stitchings, TrainedNetwork
 from modelstitch.recipe.paper import paper_recipe, paper_recipes, time_of
 from modelstitch.recipe.text import parse_recipe, read_recipe, recipe_schema
 
@@ -14,8 +14,8 @@ __all__ = [
     "Claim",
     "Curve",
     "Data",
-    "LabelMap",
     "GivenNetwork",
+    "LabelMap",
     "Recipe",
     "Stitchings",
     "TrainedNetwork",

@@ -16,7 +16,8 @@ from modelstitch.networks import Network
 from modelstitch.records import Record, Records, Store
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching.checks import check_identity, settled_task
-from modelstitch.stitching.controls import check_controls, controls as controls_of
+from modelstitch.stitching.controls import check_controls
+from modelstitch.stitching.controls import controls as controls_of
 from modelstitch.stitching.groups import run
 from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.pairing import Pairings, Setting

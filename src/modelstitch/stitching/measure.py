@@ -83,7 +83,10 @@ def _depths(below: Cut, above: Cut) -> dict[str, float]:
 
 
 def _found(
-    pairing: Pairing, fit: Fit | NumericalFailure, outcome: Outcome | NumericalFailure, moments: Moments | NumericalFailure
+    pairing: Pairing,
+    fit: Fit | NumericalFailure,
+    outcome: Outcome | NumericalFailure,
+    moments: Moments | NumericalFailure,
 ) -> dict[str, Any]:
     """The columns of a record that are measured; of a failure, the reason alone."""
     for part in (fit, outcome, moments):

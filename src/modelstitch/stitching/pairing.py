@@ -1,4 +1,4 @@
-"""One pair of networks one way: the bottoms of one, the tops of the other, and everything that their stitchings share."""
+"""One pair of networks one way: the bottoms of one, the tops of the other, and what their stitchings share."""
 
 from __future__ import annotations
 

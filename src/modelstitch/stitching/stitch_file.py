@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from modelstitch.cut import capture
 from modelstitch.errors import BadFile, NetworkNotFound, SettingError, did_you_mean
-from modelstitch.networks import weights_fingerprint
 from modelstitch.matching import Matching
+from modelstitch.networks import weights_fingerprint
 from modelstitch.records import Record
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family

@@ -11,10 +11,10 @@ from modelstitch.errors import NotWritable, Parted, StitchError
 from modelstitch.networks import Network, load_network
 from modelstitch.parallel import ranks
 from modelstitch.stitching import Keeper, Measured
-from modelstitch.sweep.network_store import NetworkStore
-from modelstitch.sweep.run_data import RunData
-from modelstitch.sweep.plan import Job, PairJob, Plan, Training
 from modelstitch.sweep.jobs import compare_pair, stitch_pair
+from modelstitch.sweep.network_store import NetworkStore
+from modelstitch.sweep.plan import Job, PairJob, Plan, Training
+from modelstitch.sweep.run_data import RunData
 
 
 @dataclass(frozen=True)

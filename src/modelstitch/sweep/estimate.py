@@ -16,12 +16,12 @@ from torch import nn
 from modelstitch.compute import GB, Compute
 from modelstitch.cut import Cut, capture
 from modelstitch.records import open_records
-from modelstitch.sweep.run import context_of, trainings
 from modelstitch.stitching import Cuts, pairs_at
+from modelstitch.sweep.context import Context
+from modelstitch.sweep.jobs import settings_of
 from modelstitch.sweep.network_store import built_for, schedule_for
 from modelstitch.sweep.plan import PairJob, Training
-from modelstitch.sweep.jobs import settings_of
-from modelstitch.sweep.context import Context
+from modelstitch.sweep.run import context_of, trainings
 from modelstitch.tasks import answer_of
 from modelstitch.tensors import Inputs, call
 
@@ -81,9 +81,7 @@ class _Cost:
     bytes: int
 
 
-def estimate(
-    text: str, path: str | Path, *, networks: str | Path, compute: Compute | None = None
-) -> Estimate:
+def estimate(text: str, path: str | Path, *, networks: str | Path, compute: Compute | None = None) -> Estimate:
     """The outlook of a recipe; nothing is trained, fitted or written.
 
     Args:
@@ -123,7 +121,9 @@ def _there(context: Context, path: str | Path) -> int:
 
 def _pace(context: Context, name: str) -> _Pace:
     """Time one step of a network, or, where it is still to be trained, of a fresh one of its kind."""
-    network = context.network(name).module if context.has(name) else built_for(context.plan.training(name), context.data)
+    network = (
+        context.network(name).module if context.has(name) else built_for(context.plan.training(name), context.data)
+    )
     examples, device = context.data.whole.train, context.data.compute.place(network)
     begun = time.perf_counter()
     captured = capture(network, examples.example)

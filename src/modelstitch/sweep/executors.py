@@ -17,9 +17,9 @@ import torch
 
 from modelstitch.errors import SettingError
 from modelstitch.records import Store
-from modelstitch.sweep.plan import Job, PairJob
-from modelstitch.sweep.context import Failure, Found, Context
+from modelstitch.sweep.context import Context, Failure, Found
 from modelstitch.sweep.jobs import Collected
+from modelstitch.sweep.plan import Job, PairJob
 
 
 @runtime_checkable
@@ -92,10 +92,12 @@ class _Running:
     seat: int
 
 
-def _start(job: Job, context: Context, done: frozenset[str], threads: int, seat: int) -> tuple[Connection, SpawnProcess]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_worker, args=(theirs, job, context.fresh(), done, threads, seat), daemon=True)
+def _start(
+    job: Job, context: Context, done: frozenset[str], threads: int, seat: int
+) -> tuple[Connection, SpawnProcess]:
+    spawning = multiprocessing.get_context("spawn")
+    ours, theirs = spawning.Pipe(duplex=False)
+    process = spawning.Process(target=_worker, args=(theirs, job, context.fresh(), done, threads, seat), daemon=True)
     process.start()
     theirs.close()
     return ours, process

@@ -105,7 +105,9 @@ def _pairings(
     made: Pairings | None = None
     for first, settings in settings_of(asked):
         # One room for all settings: what a network gives does not depend on them.
-        made = replace(made, setting=first) if made else pairings(train, data.split.test, task, first, data.compute, cuts)
+        made = (
+            replace(made, setting=first) if made else pairings(train, data.split.test, task, first, data.compute, cuts)
+        )
         plain = made.directions(below, above, both=both)
         for bottom, top in [(below, above)] + ([(above, below)] if both else []):
             plain += controls(asked.controls, made, bottom, top)

@@ -16,8 +16,8 @@ from modelstitch.parallel import ranks
 from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
-from modelstitch.sweep.run_data import RunData
 from modelstitch.sweep.plan import Training
+from modelstitch.sweep.run_data import RunData
 
 
 @dataclass(frozen=True)

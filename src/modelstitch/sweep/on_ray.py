@@ -16,10 +16,10 @@ from typing import Any
 from modelstitch.errors import SettingError
 from modelstitch.files import write_whole
 from modelstitch.records import Store
+from modelstitch.sweep.context import Context, Failure, Found
 from modelstitch.sweep.executors import collected
 from modelstitch.sweep.network_store import NetworkStore
 from modelstitch.sweep.plan import Job, Training
-from modelstitch.sweep.context import Failure, Found, Context
 
 _RETRIES = 2
 Files = dict[str, bytes]

@@ -11,8 +11,8 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
-from modelstitch.compute import Compute
 from modelstitch.comparison import Comparison
+from modelstitch.compute import Compute
 from modelstitch.errors import SettingError, StitchError, did_you_mean
 from modelstitch.measures import MEASURES
 from modelstitch.parallel import ranks
@@ -20,12 +20,12 @@ from modelstitch.progress import track
 from modelstitch.recipe import parse_recipe
 from modelstitch.records import Records, Store
 from modelstitch.support.settings import built
+from modelstitch.sweep.context import Context, Failure, Found
 from modelstitch.sweep.executors import Executor, Here
 from modelstitch.sweep.network_store import NetworkStore
+from modelstitch.sweep.plan import CompareJob, Job, Plan, Training, plan_of
 from modelstitch.sweep.run_data import RunData
 from modelstitch.tasks import Task
-from modelstitch.sweep.plan import CompareJob, Job, Plan, Training, plan_of
-from modelstitch.sweep.context import Failure, Found, Context
 
 Compared = tuple[str, str, str, str]
 """Measure, weights of both networks, and data."""
@@ -66,7 +66,13 @@ def run_recipe(
     jobs: list[Job] = [*plan.pairs, *plan.comparisons]
     ready = [job for job in jobs if _can_begin(job, usable, store)]
     compared = _compared(store)
-    _do(executor, [job for job in ready if not _is_compared(job, context, compared)], context, store, "pairs of networks")
+    _do(
+        executor,
+        [job for job in ready if not _is_compared(job, context, compared)],
+        context,
+        store,
+        "pairs of networks",
+    )
     return store.records()
 
 
