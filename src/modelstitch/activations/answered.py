@@ -43,9 +43,9 @@ class Answered(Examples):
         """The examples, with the answers for targets."""
         return replace(self.examples.batch(index), targets=self.answers[_on_cpu(index)])
 
-    def beside(self, index: Tensor | slice) -> Batch:
+    def without_main(self, index: Tensor | slice) -> Batch:
         """The side inputs, with the answers for targets."""
-        return replace(self.examples.beside(index), targets=self.answers[_on_cpu(index)])
+        return replace(self.examples.without_main(index), targets=self.answers[_on_cpu(index)])
 
     def take(self, index: Tensor | slice) -> Answered:
         """The examples at these indices with their answers."""

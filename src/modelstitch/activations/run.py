@@ -115,7 +115,7 @@ class Activations:
         for whole in track(mine, label, len(mine)) if label else mine:
             index = here.part(whole) if share == "part" else whole
             found = self._at(list(dict.fromkeys(cuts)), index, full)
-            yield index, [found[cut] for cut in cuts], self._source().beside(index).to(self.device)
+            yield index, [found[cut] for cut in cuts], self._source().without_main(index).to(self.device)
 
     def below(
         self, bottoms: Sequence[Bottom], size: int, order: Tensor, label: str = ""

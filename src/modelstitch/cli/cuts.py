@@ -24,4 +24,4 @@ def cuts(
 
     loaded = load_network(network)
     example = inputs.example_of(loaded, shape, data, data_folder)
-    show.cuts(cuts_of(loaded.network, example, every=every), as_json)
+    show.cuts(cuts_of(loaded.module, example, every=every), as_json)

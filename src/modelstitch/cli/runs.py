@@ -12,10 +12,10 @@ from modelstitch.cli import show
 
 if TYPE_CHECKING:
     from modelstitch.records import Records, Store
-    from modelstitch.sweep import Outlook
+    from modelstitch.sweep import Estimate
 
 
-def outlook(found: Outlook, as_json: bool) -> None:
+def estimate(found: Estimate, as_json: bool) -> None:
     """What a run would do, and what that may cost."""
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found)))

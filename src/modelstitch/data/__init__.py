@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from modelstitch.data.arrays import Arrays, check_arrays
 from modelstitch.data.cifar import cifar10, cifar100, find_cifar
@@ -68,8 +69,9 @@ def _of_the_user(reference: str) -> Split:
         return found
     if not (isinstance(found, (tuple, list)) and len(found) == 2):
         raise DataError(asked, f"a {type(found).__name__} returned by it", "return (train, test)")
-    name = reference.rpartition(":")[2]
-    return Split(*both_sets(*found, name=name))
+    # Whatever examples they are: only what trains on labels, or takes parts by them, asks for `Samples`.
+    both: Any = both_sets(*found, name=reference.rpartition(":")[2])
+    return Split(*both)
 
 
 def find(name: str) -> Path | None:

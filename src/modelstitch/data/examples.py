@@ -77,7 +77,7 @@ class Examples(ABC):
     def take(self: E, index: Tensor | slice) -> E:
         """The examples at these indices, in that order, as examples of their own."""
 
-    def beside(self, index: Tensor | slice) -> Batch:
+    def without_main(self, index: Tensor | slice) -> Batch:
         """The examples without their main input: side inputs, targets and mask, for a top that is given the rest."""
         batch = self.batch(index)
         return Batch(side_inputs(batch.inputs), batch.targets, batch.mask)

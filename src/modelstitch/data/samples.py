@@ -73,7 +73,7 @@ class Samples(Examples):
         rows = picked(self.inputs, index) if self.mean else copied(self.inputs, index)
         return Batch(self.normalised(rows), copied(self.labels, index))
 
-    def beside(self, index: Tensor | slice) -> Batch:
+    def without_main(self, index: Tensor | slice) -> Batch:
         """The labels alone: one input tensor has nothing beside it."""
         return Batch((), picked(self.labels, index))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelstitch.data.examples import Examples
+from modelstitch.data.samples import Samples
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """The two halves of a data set, with no example in both."""
 
-    train: Examples
-    test: Examples
+    train: Samples
+    test: Samples

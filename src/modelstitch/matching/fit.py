@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -147,9 +148,9 @@ class Job:
         found: list[Fit | NumericalFailure] = []
         for one in begins:
             curve = one if isinstance(one, NumericalFailure) else next(curves)
-            if isinstance(one, NumericalFailure) or isinstance(curve, NumericalFailure):
-                found.append(one if isinstance(one, NumericalFailure) else curve)
-            else:
+            if isinstance(curve, NumericalFailure):
+                found.append(curve)
+            elif not isinstance(one, NumericalFailure):
                 stitched, residual = one
                 found.append(Fit(stitched.eval().requires_grad_(False), residual, curve, seconds))
         return found
@@ -210,8 +211,8 @@ class Job:
             against_top = descent.objective.against == "top"
             lenders = {capture_of(one.top) for one in stitched} if against_top else set()
             references = {one: self.sources.of(one) for one in lenders}
-            told = {"batch_statistics": own_statistics, "references": references}
-            return iter(descend(stitched, source, descent, self.task, self.seed, **told))
+            follow = partial(descend, batch_statistics=own_statistics, references=references)
+            return iter(follow(stitched, source, descent, self.task, self.seed))
         if own_statistics:
             for one in stitched:
                 reestimate(one, self._own(one, None), self.seed)

@@ -92,8 +92,8 @@ def penalties(
         task = task or guess(examples, call(top_network, _moved(examples, device)))
         if task.answers_are_targets:
             examples = answered(examples, top_network, device=device)
-        found = [judged(network, examples, task) for network in (stitched, top_network)]
-    return penalties_of(*found, task, seed=seed)
+        ours, theirs = (judged(network, examples, task) for network in (stitched, top_network))
+    return penalties_of(ours, theirs, task, seed=seed)
 
 
 @exact_float32()
@@ -173,7 +173,7 @@ def _below(
     device = _device_of(stitched[0])
     for index in ranks().turns(torch.split(order, size)):
         batch = sources.examples.batch(index).to(device)
-        yield [call(one.bottom, batch.inputs) for one in stitched], sources.examples.beside(index).to(device)
+        yield [call(one.bottom, batch.inputs) for one in stitched], sources.examples.without_main(index).to(device)
 
 
 def _moved(examples: Examples, device: str) -> Any:

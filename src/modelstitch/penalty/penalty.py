@@ -113,9 +113,10 @@ def _differences(score: Score, drawn: NDArray[np.float64]) -> NDArray[np.float64
     sign = 1.0 if score.better == "lower" else -1.0
     if score.of is None:
         # Sums of ones are whole numbers, so that equal examples cancel exactly.
-        return sign * score.scale * (drawn[0, :, 0] / drawn[0, :, 1] - drawn[1, :, 0] / drawn[1, :, 1])
-    ours, theirs = ([score.number(torch.from_numpy(row)) for row in side] for side in drawn)
-    return sign * (np.array(ours) - np.array(theirs))
+        ours, theirs = (side[:, 0] / side[:, 1] for side in drawn)
+        return np.asarray(sign * score.scale * (ours - theirs))
+    ours, theirs = (np.array([score.number(torch.from_numpy(row)) for row in side]) for side in drawn)
+    return np.asarray(sign * (ours - theirs))
 
 
 def _drawn_sums(stitched: Outcome, top: Outcome, seed: int, resamples: int) -> Mapping[str, NDArray[np.float64]]:

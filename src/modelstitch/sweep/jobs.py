@@ -127,5 +127,5 @@ def compare_pair(job: CompareJob, a: Network, b: Network, data: RunData) -> Comp
         b: the second.
         data: the data.
     """
-    told = {"names": (job.a, job.b), "compute": data.compute}
-    return compare_all(a.module, b.module, data.split.test, measures=job.measures, **told)
+    both, names = (a.module, b.module), (job.a, job.b)
+    return compare_all(*both, data.split.test, measures=job.measures, names=names, compute=data.compute)

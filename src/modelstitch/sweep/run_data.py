@@ -11,8 +11,7 @@ from modelstitch.data import (
     LabelNoise,
     Samples,
     Split,
-    check_disjoint,
-    check_samples,
+    both_sets,
     half,
     load,
     subset,
@@ -52,7 +51,7 @@ class RunData:
             train.first(self.data.train) if self.data.train else train,
             test.first(self.data.test) if self.data.test else test,
         )
-        check_disjoint(check_samples(split.train), check_samples(split.test))
+        both_sets(split.train, split.test)
         return split
 
     def learnt_by(self, asked: TrainedNetwork) -> Split:
