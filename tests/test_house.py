@@ -17,7 +17,7 @@ FLOORS = {
     # What every room may raise lies below them all.
     "errors": -1,
     **dict.fromkeys(("budget", "files", "tensors", "seeding", "progress", "memory", "parallel", "version"), 0),
-    **dict.fromkeys(("cut", "moments", "networks", "data", "figures", "recipe"), 1),
+    **dict.fromkeys(("cut", "moments", "networks", "data", "figures", "recipe", "support"), 1),
     **dict.fromkeys(("stitches", "symmetries", "measures", "records"), 2),
     **dict.fromkeys(("stitched", "pairs", "comparison"), 3),
     **dict.fromkeys(("fold", "matching", "pretraining", "penalty"), 4),
