@@ -16,17 +16,15 @@ HOUSE = ROOT / "src" / "modelstitch"
 FLOORS = {
     # What every room may raise lies below them all.
     "errors": -1,
-    **dict.fromkeys(
-        ("budget", "files", "tensors", "seeding", "progress", "memory", "parallel", "version", "vocabulary"), 0
-    ),
-    **dict.fromkeys(("cut", "moments", "networks", "data", "figures", "recipe"), 1),
-    **dict.fromkeys(("stitches", "symmetries", "measures", "records"), 2),
-    **dict.fromkeys(("stitched", "pairs", "comparison"), 3),
-    **dict.fromkeys(("fold", "matching", "pretraining", "penalty"), 4),
-    **dict.fromkeys(("stitching",), 5),
-    **dict.fromkeys(("controls", "connectivity"), 6),
-    **dict.fromkeys(("sweep",), 7),
-    **dict.fromkeys(("demo", "doctor", "report"), 8),
+    **dict.fromkeys(("tensors", "seeding", "vocabulary", "version"), 0),
+    **dict.fromkeys(("support", "parallel", "moments", "recipe"), 1),
+    **dict.fromkeys(("compute", "cut", "data", "measures", "figures"), 2),
+    **dict.fromkeys(("tasks", "stitches", "networks", "records", "symmetries"), 3),
+    **dict.fromkeys(("activations", "stitched", "report"), 4),
+    **dict.fromkeys(("pretraining", "matching", "penalty", "comparison", "fold"), 5),
+    **dict.fromkeys(("stitching",), 6),
+    **dict.fromkeys(("connectivity", "sweep"), 7),
+    **dict.fromkeys(("demo", "doctor"), 8),
     "cli": 9,
     "__main__": 10,
     # The front door shows every room and belongs to none.

@@ -35,7 +35,7 @@ class KernelFamily(Family):
     square: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.kernel, int) or self.kernel < 1 or self.kernel % 2 == 0:
+        if type(self.kernel) is not int or self.kernel < 1 or self.kernel % 2 == 0:
             found = "a kernel that has no middle"
             raise SettingError(f"a stitch with kernel {self.kernel!r}", found, "choose 1, 3, 5, …")
 

@@ -45,7 +45,8 @@ class _Orthogonal(Stitch):
     def __init__(self, channels: int, kind: Kind) -> None:
         super().__init__()
         self._kind = kind
-        self.register_buffer("start", torch.linalg.qr(torch.randn(channels, channels)).Q)
+        # Contiguous: `qr` answers column by column, which safetensors refuses, and a loaded stitch rounds otherwise.
+        self.register_buffer("start", torch.linalg.qr(torch.randn(channels, channels)).Q.contiguous())
         self.turn = nn.Parameter(torch.zeros(channels, channels))
 
     def assign(self, weight: Tensor, bias: Tensor, mean: Tensor, covariance: Tensor) -> None:

@@ -116,8 +116,9 @@ def _spelled_value(value: object, types: frozenset[type], field: str) -> object:
 def _as_field(value: object, types: frozenset[type]) -> object:
     """A number as its field holds it, so that 1 and 1.0, 0.0 and -0.0 are the same; anything else unchanged."""
     # Beyond 2⁵³ a float would be another number.
-    number = isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**53)
-    return float(value) + 0.0 if number and float in types else value
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**53):
+        return float(value) + 0.0 if float in types else value
+    return value
 
 
 @dataclass(frozen=True)
