@@ -32,7 +32,7 @@ _ROOM_OF = {
     "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalty"),
     "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
     "modelstitch.records": ("Record", "Records", "Store", "open_records"),
-    "modelstitch.stitched": ("Stitched",),
+    "modelstitch.stitched": ("Stitched", "load_stitched"),
     "modelstitch.stitches": ("Affine", "BNAffineBN", "Identity", "Orthogonal", "Permutation"),
     "modelstitch.stitching": ("Stitching",),
     "modelstitch.sweep": ("stitch", "stitch_all"),

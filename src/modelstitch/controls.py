@@ -62,7 +62,13 @@ class _Noise(Capture):
             seed,
             budget,
         )
+        self.entries = of.captured.entries
         self.name, self.cuts = f"noise {seed} for {of.captured.name}", of.captured.cuts
+
+    @cached_property
+    def graph(self) -> str:
+        """The network's own: its tops are."""
+        return self._of.captured.graph
 
     @cached_property
     def _moments(self) -> dict[Cut, Moments | NumericalFailure]:
@@ -82,10 +88,6 @@ class _Noise(Capture):
 
     def _nearest(self, name: str) -> Sequence[str]:
         return self._of.captured._nearest(name)
-
-    def switching(self, run: nn.Module) -> nn.Module:
-        """Noise has no batch norms."""
-        return run
 
 
 class _Gaussian(nn.Module):

@@ -6,6 +6,7 @@
     ├── NotCuttable        (TypeError)        the network can neither be exported nor replayed
     ├── ShapeMismatch      (ValueError)       the family cannot map one cut onto the other
     ├── CannotFold         (ValueError)       a neighbouring layer cannot take a stitch in
+    ├── CannotExport       (ValueError)       a network cannot be written as a graph of operators
     ├── ClassMismatch      (ValueError)       the networks or the data disagree about the classes
     ├── DataError          (ValueError)       empty, one-class, out-of-range, overlapping or non-finite data
     ├── NumericalFailure   (ArithmeticError)  a result is not a finite number, so there is no result
@@ -62,6 +63,10 @@ class ShapeMismatch(StitchError, ValueError):
 
 class CannotFold(StitchError, ValueError):
     """A neighbouring layer cannot take a stitch in."""
+
+
+class CannotExport(StitchError, ValueError):
+    """A network cannot be written as a graph of operators."""
 
 
 class ClassMismatch(StitchError, ValueError):

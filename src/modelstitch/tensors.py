@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,8 +15,49 @@ Logits = Float[Tensor, "n classes"]
 Labels = Int[Tensor, " n"]
 Rows = Float[Tensor, "rows channels"]
 
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a network is called with: one tensor, several in order, or several by keyword; examples on axis 0 of each."""
+
 Kind = Literal["map", "tokens", "vector"]
 """map: channels on axis 1, positions after it; tokens: channels on the last axis; vector: one axis of channels."""
+
+
+def call(network: Callable[..., Any], inputs: Inputs) -> Any:
+    """What a network answers to inputs of any form.
+
+    Example:
+        >>> call(torch.add, (torch.ones(1), torch.ones(1)))
+        tensor([2.])
+    """
+    if isinstance(inputs, Tensor):
+        return network(inputs)
+    return network(**inputs) if isinstance(inputs, Mapping) else network(*inputs)
+
+
+def each(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """A function applied to every tensor of the inputs, in the same form.
+
+    Example:
+        >>> each(torch.neg, {"x": torch.ones(1)})
+        {'x': tensor([-1.])}
+    """
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: function(tensor) for name, tensor in inputs.items()}
+    return tuple(function(tensor) for tensor in inputs)
+
+
+def leaves(inputs: Inputs) -> list[Tensor]:
+    """The tensors of the inputs in order; the first is the main input.
+
+    Example:
+        >>> [len(tensor) for tensor in leaves((torch.ones(2), torch.ones(3)))]
+        [2, 3]
+    """
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    return list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
 
 
 def rows(activation: Tensor, kind: Kind) -> Tensor:

@@ -17,7 +17,7 @@ from modelstitch.cut.exported import Exported, NotExportable
 from modelstitch.cut.part import Bottom, Capture, Top
 from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
-from modelstitch.cut.view import frozen_view
+from modelstitch.cut.frozen import frozen_view, unchanged_buffers
 from modelstitch.errors import NotCuttable, ShapeMismatch
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -110,8 +110,9 @@ def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Ten
             "give one input tensor with the batch on its first axis, or several in a tuple or dict",
         )
     try:
-        with torch.no_grad():
-            view(*args, **kwargs)
+        # On copies: a forward may write into its inputs and its buffers.
+        with torch.no_grad(), unchanged_buffers(view):
+            view(*(t.clone() for t in args), **{key: t.clone() for key, t in kwargs.items()})
     except Exception as problem:
         raise ShapeMismatch(
             f"to run {type(view).__name__} on an example of shape {tuple(tensors[0].shape)}",

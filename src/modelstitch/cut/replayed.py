@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
-from modelstitch.cut.part import Capture
+from modelstitch.cut.frozen import SwitchingNorm, pair_up, standard_attention
+from modelstitch.cut.norms import switching_view
+from modelstitch.cut.part import Capture, Entry, Whole, input_names
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
-from modelstitch.cut.view import SwitchingNorm, pair_up, standard_attention
 from modelstitch.errors import NotCuttable
 from modelstitch.seeding import generator
 from modelstitch.tensors import Kind
@@ -49,6 +50,10 @@ class Replayed(Capture):
         self.view, self._modules = view, dict(view.named_modules())
         self._args = tuple(pair_up(t) for t in args)
         self._kwargs = {key: pair_up(t) for key, t in kwargs.items()}
+        given = [*self._args, *self._kwargs.values()]
+        named = list(self._kwargs) or input_names(view, len(given))
+        pairs = zip(named, given, strict=True)
+        self.entries = tuple(Entry(name, tuple(t.shape[1:]), t.dtype, bool(self._kwargs)) for name, t in pairs)
         self._events, self._totals = self._record()
         self._check_repeatable()
         legal = [group for group in self._groups() if self._crosses_alone(group[0])]
@@ -77,15 +82,9 @@ class Replayed(Capture):
 
     def _run(self) -> Any:
         with torch.no_grad(), standard_attention():
-            return self.view(*self._args, **self._kwargs)
-
-    def _noise(self, rows: int, like: Tensor) -> Tensor:
-        if not like.is_floating_point():
-            # Other than the example, so that it shows when the input itself crosses.
-            other = int(not like.any())
-            return torch.full((rows, *like.shape[1:]), other, dtype=like.dtype, device=like.device)
-        shape = (rows, *like.shape[1:])
-        return torch.randn(shape, generator=generator("replay")).to(device=like.device, dtype=like.dtype)
+            # Copies: a forward may write into what it is given.
+            args, kwargs = [t.clone() for t in self._args], {key: t.clone() for key, t in self._kwargs.items()}
+            return self.view(*args, **kwargs)
 
     def _record(self) -> tuple[list[_Event], tuple[int, int]]:
         events: list[_Event] = []
@@ -174,7 +173,7 @@ class Replayed(Capture):
 
     def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
         run = _Giving() if cut.name == "output" else _Putting(self, self._path_of[cut.name])
-        return run, lambda value: value
+        return run, Whole()
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         if name not in self._modules or not name:
@@ -184,29 +183,29 @@ class Replayed(Capture):
     def _nearest(self, name: str) -> Sequence[str]:
         return [cut.name for cut in self.blocks][:2]
 
-    def switching(self, run: nn.Module) -> nn.Module:
-        """See :class:`Capture`: batch norms of a copied view become modules that follow train and eval mode."""
-        if not isinstance(run, _Replay):
-            return run
-        twin = copy.copy(run)
-        twin._modules = {"view": _switching_view(self.view)}
-        return twin
+
+@dataclass(frozen=True)
+class _Noise:
+    """What a top runs its network on: numbers like those of the main input, of which nothing may come through."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    other: int
+
+    @classmethod
+    def like(cls, example: Tensor) -> _Noise:
+        # Other than the example, so that it shows when the input itself crosses.
+        return cls(tuple(example.shape[1:]), example.dtype, int(not example.any()))
+
+    def of(self, rows: int, device: torch.device) -> Tensor:
+        shape = (rows, *self.shape)
+        if not self.dtype.is_floating_point:
+            return torch.full(shape, self.other, dtype=self.dtype, device=device)
+        return torch.randn(shape, generator=generator("replay")).to(device=device, dtype=self.dtype)
 
 
 def _kind_by_rank(value: Tensor) -> Kind:
     return "vector" if value.ndim == 2 else "map" if value.ndim == 4 else "tokens"
-
-
-def _switching_view(view: nn.Module) -> nn.Module:
-    memo: dict[int, Any] = {id(t): t for t in (*view.parameters(), *view.buffers())}
-    twin = copy.deepcopy(view, memo)
-    for module in list(twin.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.running_mean is not None:
-                momentum = 0.1 if child.momentum is None else child.momentum
-                tensors = (child.weight, child.bias, child.running_mean, child.running_var)
-                setattr(module, name, SwitchingNorm(*tensors, momentum=momentum, eps=child.eps))
-    return twin
 
 
 @contextmanager
@@ -231,9 +230,16 @@ class _Replay(nn.Module):
 
     def _call(self, hooks: dict[str, Callable[..., Any]], args: Sequence[Tensor], kwargs: dict[str, Tensor]) -> Any:
         """Inputs given in order go to the keywords that the network was captured with, if there were any."""
+        args, kwargs = [t.clone() for t in args], {key: t.clone() for key, t in kwargs.items()}
         named = dict(zip(self._names, args, strict=False)) | kwargs
         with _hooked(self.view, hooks), standard_attention():
             return self.view(**named) if self._names else self.view(*args, **kwargs)
+
+    def switching(self: R) -> R:
+        """A copy over a view whose batch norms follow train and eval mode."""
+        twin = copy.copy(self)
+        twin._modules = {"view": switching_view(self.view)}
+        return twin
 
     def train(self: R, mode: bool = True) -> R:
         """Only norms that switch follow: dropout and the like stay as in eval mode, as in an exported graph."""
@@ -273,10 +279,10 @@ class _Putting(_Replay):
 
     def __init__(self, capture: Replayed, path: str) -> None:
         super().__init__(capture)
-        self._capture, self._path = capture, path
+        self._like, self._path = _Noise.like(capture._main), path
 
     def forward(self, value: Tensor, *side: Tensor, **kwargs: Tensor) -> Any:
         if not self._path:
             return self._call({}, (value, *side), kwargs)
-        noise = self._capture._noise(value.shape[0], self._capture._main)
+        noise = self._like.of(value.shape[0], value.device)
         return self._call({self._path: lambda *_: value}, (noise, *side), kwargs)

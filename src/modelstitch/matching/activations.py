@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from modelstitch.budget import GB, Budget
-from modelstitch.cut import Bottom, Cut
+from modelstitch.cut import Bottom, Cut, capture_of
 from modelstitch.data import Samples
 from modelstitch.errors import BadFile
 from modelstitch.matching.how import Precision
@@ -53,7 +53,7 @@ class Activations:
         budget: Budget,
         keep: bool = True,
     ) -> None:
-        self._capture = bottoms[0].capture
+        self._capture = capture_of(bottoms[0])
         self._batch_size, self._device, self._precision = batch_size, device, precision
         self._samples = _on_device(samples, device, budget)
         self._labels = samples.labels.to(device)

@@ -17,7 +17,8 @@ from itertools import chain
 import torch
 
 from modelstitch.budget import Budget
-from modelstitch.cut import Bottom, Top
+from modelstitch.cut import Bottom, Top, capture_of
+from modelstitch.cut.frozen import batch_norm_by
 from modelstitch.data import Samples, as_samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.matching.engine import descend, reestimate
@@ -28,6 +29,7 @@ from modelstitch.matching.thaw import thawed
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.parallel import ranks
+from modelstitch.parallel.norm import whole_batch_norm
 from modelstitch.seeding import seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family, Stitch
@@ -137,7 +139,8 @@ def fit_all(
     stitches = [job.built(*pair) for pair in halves]
     known = moments or [None] * len(halves)
     found: list[Fit | NumericalFailure] = []
-    with kept_memory():
+    # A process that holds a part of each batch still normalises by the whole of it.
+    with kept_memory(), batch_norm_by(whole_batch_norm if ranks().several else None):
         for part in job.parts(halves):
             found += job.fit(halves[part], stitches[part], known[part])
     return found
@@ -254,10 +257,10 @@ class _Job:
             return known
         found = list(known)
         missing = [index for index, one in enumerate(found) if one is None]
-        for network in dict.fromkeys(halves[index][1].capture for index in missing):
-            of_it = [index for index in missing if halves[index][1].capture is network]
+        for network in dict.fromkeys(capture_of(halves[index][1]) for index in missing):
+            of_it = [index for index in missing if capture_of(halves[index][1]) is network]
             pairs = [(halves[index][0].cut, halves[index][1].cut) for index in of_it]
-            bottom = halves[of_it[0]][0].capture
+            bottom = capture_of(halves[of_it[0]][0])
             made = moments_or_failures(bottom, network, pairs, self.train, device=self.device, budget=self.budget)
             for index, one in zip(of_it, made, strict=True):
                 found[index] = one

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from modelstitch.cut.view import frozen_view, standard_attention
+from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.data.samples import Samples
 from modelstitch.errors import SettingError
 from modelstitch.penalty.outcome import Network, Outcome, evaluate, require_same_examples

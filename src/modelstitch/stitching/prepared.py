@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modelstitch.cut import Capture, Cut, capture
-from modelstitch.cut.view import frozen_view
+from modelstitch.cut.frozen import frozen_view
 from modelstitch.data import Samples
 from modelstitch.errors import ClassMismatch, NotCuttable, NumericalFailure
 from modelstitch.networks import weights_fingerprint
