@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from modelstitch.cut import Capture, capture
-from modelstitch.cut.view import standard_attention
+from modelstitch.cut.frozen import standard_attention
 from modelstitch.networks.resnet import resnet18
 from modelstitch.networks.vit import vit
 from modelstitch.seeding import generator, seeded

@@ -14,6 +14,7 @@ import modelstitch.controls
 import modelstitch.stitching.measured
 from modelstitch.budget import Budget
 from modelstitch.comparison import compare_all
+from modelstitch.cut import capture_of
 from modelstitch.cut.place import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import (
@@ -294,7 +295,7 @@ def test_canary_the_split_law_catches_statistics_of_the_test_set(networks, monke
 
     def leaking(family, halves, train, **options):
         ((bottom, top),) = halves
-        moments = module.moments_or_failures(bottom.capture, top.capture, [(bottom.cut, top.cut)], leaking.test)
+        moments = module.moments_or_failures(capture_of(bottom), capture_of(top), [(bottom.cut, top.cut)], leaking.test)
         return right(family, halves, train, **{**options, "moments": moments})
 
     def run(test):

@@ -32,7 +32,7 @@ _ROOM_OF = {
     "modelstitch.penalty": ("Interval", "Penalty", "evaluate", "penalties", "penalty"),
     "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
     "modelstitch.records": ("Record", "Records", "Store", "open_records"),
-    "modelstitch.stitched": ("Stitched",),
+    "modelstitch.stitched": ("Stitched", "load_stitched"),
     "modelstitch.stitches": ("Affine", "BNAffineBN", "Family", "Identity", "Orthogonal", "Permutation", "Stitch"),
     "modelstitch.stitching": ("Stitching", "stitch", "stitch_all"),
     "modelstitch.tasks": (

@@ -7,6 +7,7 @@
     ├── ShapeMismatch      (ValueError)       the family cannot map one cut onto the other
     ├── CannotFold         (ValueError)       a neighbouring layer cannot take a stitch in
     ├── TaskMismatch       (ValueError)       outputs, targets and task do not belong together
+    ├── CannotExport       (ValueError)       a network cannot be written as a graph of operators
     ├── DataError          (ValueError)       empty, one-class, out-of-range, overlapping or non-finite data
     ├── NumericalFailure   (ArithmeticError)  a result is not a finite number, so there is no result
     ├── SettingError       (ValueError)       an option has a value that it cannot have
@@ -66,6 +67,10 @@ class CannotFold(StitchError, ValueError):
 
 class TaskMismatch(StitchError, ValueError):
     """Outputs, targets and task do not belong together."""
+
+
+class CannotExport(StitchError, ValueError):
+    """A network cannot be written as a graph of operators."""
 
 
 class DataError(StitchError, ValueError):

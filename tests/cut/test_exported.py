@@ -6,7 +6,7 @@ from torch import nn
 
 from fixtures import captured, sentences, vectors
 from modelstitch.cut import capture
-from modelstitch.cut.view import frozen_view, standard_attention
+from modelstitch.cut.frozen import frozen_view, standard_attention
 
 
 def test_every_length_may_vary_for_token_ids():
@@ -18,7 +18,7 @@ def test_every_length_may_vary_for_token_ids():
 
 
 class Counting(nn.Module):
-    """Counts its calls in a buffer, which a graph of pure functions cannot."""
+    """Counts its calls in a buffer, and answers by the count."""
 
     def __init__(self):
         super().__init__()
@@ -27,13 +27,20 @@ class Counting(nn.Module):
 
     def forward(self, x):
         self.calls += 1
-        return self.two(self.one(x))
+        return self.two(self.one(x) * self.calls)
 
 
-def test_a_network_that_counts_its_calls_is_handed_to_the_replay():
-    with pytest.warns(UserWarning, match="because it changes its buffers or inputs in eval mode"):
-        halves = capture(Counting(), vectors(2))
-    assert [cut.name for cut in halves.cuts] == ["input", "one", "output"]
+def test_a_network_that_counts_its_calls_is_cut_with_the_count_that_it_has():
+    network, x = Counting().requires_grad_(False), vectors(2)
+    halves = capture(network, x)
+    assert halves.replayed == ""
+    for _ in range(2):
+        found = [halves.top(cut)(halves.bottom(cut)(x)) for cut in halves.cuts]
+    assert int(network.calls) == 0
+    assert [cut.name for cut in halves.cuts] == ["input", "one", "mul", "output"]
+    expected = network(x)
+    assert int(network.calls) == 1
+    assert all(torch.equal(one, expected) for one in found)
 
 
 class Tracing(nn.Module):

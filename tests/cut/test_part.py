@@ -9,7 +9,7 @@ from torch import nn
 from fixtures import NETWORKS, answer, captured, images, main, network_of, sides, vectors
 from modelstitch.cut import capture
 from modelstitch.cut.replayed import Replayed
-from modelstitch.cut.view import frozen_view
+from modelstitch.cut.frozen import frozen_view
 
 HOOKS = [name for name in nn.Module().__dict__ if "hook" in name]
 

@@ -8,9 +8,9 @@ import torch
 from test_fit import TEST, TRAIN, conv_net, trained
 from torch.nn.functional import cross_entropy
 
-from modelstitch.cut import capture
+from modelstitch.cut import capture, capture_of
 from modelstitch.cut.replayed import Replayed
-from modelstitch.cut.view import frozen_view
+from modelstitch.cut.frozen import frozen_view
 from modelstitch.data import epoch_order, steps_per_epoch
 from modelstitch.errors import SettingError
 from modelstitch.matching import FineTune, TaskLoss, fit, fit_all
@@ -125,7 +125,7 @@ def test_it_learns_more_than_a_stitch_can(network, bottom):
 
 def test_many_at_once_are_each_alone_and_stop_early(network, bottom):
     halves = capture(network, TRAIN.example)
-    pairs = [(bottom.capture.bottom(cut), halves.top(cut)) for cut in (CUT, "block2")]
+    pairs = [(capture_of(bottom).bottom(cut), halves.top(cut)) for cut in (CUT, "block2")]
     how = FineTune(epochs=4, batch_size=16, learning_rate=0.3, patience=1)
     together = fit_all(Affine(), pairs, TRAIN, by=how)
     for found, (below, above) in zip(together, pairs, strict=True):

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from modelstitch.cut.exported import Exported, NotExportable
+from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.part import Bottom, Capture, Top
 from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import run_untouched
-from modelstitch.cut.view import frozen_view
 from modelstitch.errors import NotCuttable, ShapeMismatch
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]

@@ -7,24 +7,31 @@ the halves give the network's output bit for bit; this is checked on the example
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import cached_property
+from itertools import chain, count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from modelstitch.cut.frozen import pair_up, standard_attention
+from modelstitch.cut.identity import identity_of_graph
 from modelstitch.cut.lengths import expression, size_from
-from modelstitch.cut.part import Capture
+from modelstitch.cut.part import Capture, Entry, Form, input_names
 from modelstitch.cut.place import Cut
+from modelstitch.cut.run import Run, containers_of, followed, modules_of
 from modelstitch.cut.trace import SHAPE_OPERATORS, Trace
-from modelstitch.cut.view import SwitchingNorm, pair_up, standard_attention
-from modelstitch.cut.wiring import Wiring, norm_arguments
+from modelstitch.cut.untouched import own_state
+from modelstitch.cut.wiring import Wiring
 
 
 class NotExportable(Exception):
@@ -38,27 +45,37 @@ class Exported(Capture):
         self.name, self.view = type(view).__name__, view
         args = tuple(pair_up(t) for t in args)
         kwargs = {key: pair_up(t) for key, t in kwargs.items()}
-        program = _export(view, args, kwargs)
-        self._root, graph, names = _unlift(view, program)
+        program = exported_program(view, args, kwargs)
+        self._root, graph, self._names = _unlift(view, program, list(kwargs))
         self._spec = program.call_spec.out_spec
         self.plain = bool(self._spec.is_leaf())
         self._whole = GraphModule(self._root, graph)
         inputs = [*args, *kwargs.values()]
-        with torch.no_grad(), standard_attention():
-            expected = view(*args, **kwargs)
-        self._check_bit_equal(expected, inputs)
-        self._trace = Trace(self._whole, view, inputs)
-        self.wiring = Wiring(view, graph, self._trace.node_of, names)
+        self.entries = _entries(view, graph, kwargs)
+        self._check_bit_equal(inputs, len(args), list(kwargs))
+        modules = modules_of(view)
+        self._containers = containers_of(modules)
+        self._trace = Trace(self._whole, modules, inputs)
+        self.wiring = Wiring(view, graph, self._trace.node_of, self._names)
         self._side = {n for n in graph.nodes if n.op == "placeholder" and n is not self._trace.main}
         self.cuts = self._trace.cuts
 
-    def _check_bit_equal(self, expected: Any, inputs: list[Tensor]) -> None:
+    def _check_bit_equal(self, inputs: list[Tensor], in_order: int, keywords: list[str]) -> None:
+        # A forward may write into its inputs and buffers; the graph does not.
+        given = [t.clone() for t in inputs]
+        with torch.no_grad(), standard_attention(), own_state(self.view):
+            expected = self.view(*given[:in_order], **dict(zip(keywords, given[in_order:], strict=True)))
         with torch.no_grad():
             found = self._whole(*inputs)
         for a, b in zip(pytree.tree_leaves(expected), found, strict=True):
             # NaN equals NaN here: a network that answers it is captured as it is, and refused when it is tested.
             if isinstance(a, Tensor) and not torch.allclose(a, b, rtol=0, atol=0, equal_nan=True):
                 raise NotExportable("the exported graph does not give its outputs bit for bit")
+
+    @cached_property
+    def graph(self) -> str:
+        """See :class:`Capture`: the digits of the exported graph."""
+        return identity_of_graph(self._whole, self._names, self.view, self._spec)
 
     def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
         nodes = [self._trace.node_of[cut.name] for cut in cuts]
@@ -69,15 +86,14 @@ class Exported(Capture):
             if node.op == "placeholder" or node in needed:
                 copied[node] = graph.node_copy(node, copied.__getitem__)
         graph.output(tuple(copied[node] for node in nodes))
-        return self._module(graph)
+        return self._run(graph)
 
-    def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
+    def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
         start = self._trace.node_of[cut.name]
         output = next(iter(reversed(self._whole.graph.nodes)))
         needed = _ancestors([output], stop=start)
         graph = Graph()
         copied: dict[Node, Any] = {start: graph.placeholder(self._trace.main.name)}
-        copied[start].meta = dict(start.meta)
         for node in self._whole.graph.nodes:
             if node is start or node is self._trace.main:
                 continue
@@ -88,18 +104,11 @@ class Exported(Capture):
                     if node.target in SHAPE_OPERATORS and node.args[0] not in self._side
                     else graph.node_copy(node, lambda n: copied[n])
                 )
-        return self._module(graph), self._finish
+        return self._run(graph), Form(self._spec)
 
-    def _finish(self, values: Any) -> Any:
-        return pytree.tree_unflatten(values, self._spec)
-
-    def _module(self, graph: Graph, root: dict[str, Any] | None = None) -> GraphModule:
+    def _run(self, graph: Graph) -> Run:
         graph.lint()
-        module = GraphModule(root or self._root, graph)
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            delattr(module, name)
-            module.register_buffer(name, parameter.detach())
-        return module
+        return Run(self._root, graph, self._containers)
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         return self._trace.crossing(name)
@@ -107,40 +116,40 @@ class Exported(Capture):
     def _nearest(self, name: str) -> Sequence[str]:
         return self._trace.nearest(name)
 
-    def switching(self, run: nn.Module) -> nn.Module:
-        """See :class:`Capture`: every inference batch norm becomes a module that follows train and eval mode."""
-        assert isinstance(run, GraphModule)
-        graph, copied = Graph(), dict[Node, Node]()
-        root: dict[str, Any] = dict(run.named_buffers()) | dict(run.named_children())
-        for node in run.graph.nodes:
-            norm = norm_arguments(node)
-            if node in copied:
-                continue
-            if norm is None:
-                copied[node] = graph.node_copy(node, lambda n: copied[n])
-                continue
-            x, weight, bias, mean, var, momentum, eps = norm
-            name = f"norm_{node.name}"
-            tensors = (root[str(n.target)] if isinstance(n, Node) else None for n in (weight, bias, mean, var))
-            # A norm that averages over all batches (momentum=None) is traced as one that never moves.
-            root[name] = SwitchingNorm(*tensors, momentum=momentum or 0.1, eps=eps)
-            copied[node] = graph.call_module(name, (copied[x],))
-            if node.target is torch.ops.aten._native_batch_norm_legit_no_training.default:
-                # It returns (output, mean, rstd), of which inference uses the first alone.
-                copied.update(dict.fromkeys(node.users, copied[node]))
-        return self._module(graph, root).eval()
+
+def _entries(view: nn.Module, graph: Graph, kwargs: dict[str, Tensor]) -> tuple[Entry, ...]:
+    """The inputs as they may be given: their names, and the lengths that were found to be free."""
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    names = list(kwargs) or input_names(view, len(placeholders))
+    found = []
+    for name, node in zip(names, placeholders, strict=True):
+        value = node.meta["val"]
+        shape = tuple(int(size) if isinstance(size, int) else None for size in value.shape[1:])
+        found.append(Entry(name, shape, value.dtype, bool(kwargs)))
+    return tuple(found)
 
 
-def _export(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> torch.export.ExportedProgram:
-    """Export with the batch dynamic, and for integer tensors (token ids, masks) the length too where it can be."""
+def exported_program(
+    view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
+) -> torch.export.ExportedProgram:
+    """Export with the batch dynamic, and for integer tensors (token ids, masks) the length too where it can be.
+
+    Args:
+        view: a frozen view.
+        args: two examples or more, given in order.
+        kwargs: or by keyword.
+
+    Raises:
+        NotExportable: torch cannot export it.
+    """
     reason: Exception | None = None
     for lengths in (True, False):
-        dynamic = tuple(_dynamic(t, lengths) for t in args), {k: _dynamic(t, lengths) for k, t in kwargs.items()}
         if not lengths and reason is None:
             continue
         try:
-            with torch.no_grad(), _silence():
-                shapes: Any = dynamic[0] if not kwargs else dynamic[1]
+            with torch.no_grad(), silence(), followed(view), _plain_signature(view, len(args), list(kwargs)):
+                bound = inspect.signature(view.forward).bind(*args, **kwargs).arguments
+                shapes = {name: _dynamic(tensor, lengths) for name, tensor in bound.items()}
                 program = torch.export.export(view, args, kwargs, dynamic_shapes=shapes, strict=False)
                 functional: torch.export.ExportedProgram = program.run_decompositions({})
                 return functional
@@ -150,7 +159,32 @@ def _export(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _plain_signature(view: nn.Module, in_order: int, keywords: list[str]) -> Iterator[None]:
+    """Within it, a forward of ``*args`` or ``**kwargs`` has a parameter for each input, as export wants them."""
+    own = inspect.signature(view.forward)
+    if all(one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in own.parameters.values()):
+        yield
+        return
+    forward = view.forward
+
+    def named(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
+
+    ordered = [inspect.Parameter(f"input_{i}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for i in range(in_order)]
+    told = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in keywords]
+    named.__signature__ = inspect.Signature([*ordered, *told])  # type: ignore[attr-defined]
+    before = view.__dict__.get("forward")
+    view.__dict__["forward"] = named
+    try:
+        yield
+    finally:
+        del view.__dict__["forward"]
+        if before is not None:
+            view.__dict__["forward"] = before
+
+
+@contextmanager
+def silence() -> Iterator[None]:
     """Export warns, logs and prints, in pages, about what we ask of it; what matters arrives as an exception."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -174,27 +208,52 @@ def _first_line(problem: Exception | None) -> str:
     return lines[0][:200] if lines else type(problem).__name__
 
 
-def _unlift(view: nn.Module, program: torch.export.ExportedProgram) -> tuple[dict[str, Any], Graph, dict[Node, str]]:
-    """Turn the placeholders of weights and constants into attributes that share the view's memory, and name them."""
+def _unlift(
+    view: nn.Module, program: torch.export.ExportedProgram, keywords: list[str]
+) -> tuple[dict[str, Any], Graph, dict[Node, str]]:
+    """Turn the placeholders of weights and constants into attributes that share the view's memory, and name them.
+
+    Inputs come first, in the order of the example. What a forward writes into its inputs or buffers is left out: the
+    graph answers as the network does from the buffers that it has.
+    """
     signature = program.graph_signature
-    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
-        raise NotExportable("it changes its buffers or inputs in eval mode")
     weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     constants = dict(signature.inputs_to_lifted_tensor_constants)
     # Modules called from the graph (higher-order operators such as autocast regions) come along by name.
     root: dict[str, Any] = dict(program.graph_module.named_children())
     graph, copied, names = Graph(), dict[Node, Node](), dict[Node, str]()
+    for node in _inputs_in_order(program, keywords):
+        copied[node] = graph.node_copy(node)
     for node in program.graph.nodes:
         target = weights.get(node.name) or constants.get(node.name)
         if node.op == "placeholder" and target is not None:
-            flat = "weight_" + target.replace(".", "_")
+            flat = _free_name("weight_" + target.replace(".", "_"), root)
             root[flat] = _tensor_at(view, program, target)
             copied[node] = graph.get_attr(flat)
             copied[node].meta = dict(node.meta)
             names[copied[node]] = target
-        else:
+        elif node.op == "output":
+            answers = zip(node.args[0], signature.output_specs, strict=True)
+            answered = [value for value, spec in answers if spec.kind is OutputKind.USER_OUTPUT]
+            graph.output(tuple(copied[value] if isinstance(value, Node) else value for value in answered))
+        elif node not in copied:
             copied[node] = graph.node_copy(node, lambda n: copied[n])
     return root, graph, names
+
+
+def _inputs_in_order(program: torch.export.ExportedProgram, keywords: list[str]) -> list[Node]:
+    """The placeholders of inputs in the order of the example; export may have its own for keywords."""
+    wanted = set(program.graph_signature.user_inputs)
+    found = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in wanted]
+    if keywords:
+        exported = list(program.call_spec.in_spec.child(1).context)
+        found = [found[exported.index(name)] for name in keywords]
+    return found
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number behind it where ``a.b_c`` and ``a_b.c`` would be written alike."""
+    return next(one for one in chain([name], (f"{name}_{i}" for i in count(2))) if one not in taken)
 
 
 def _tensor_at(view: nn.Module, program: torch.export.ExportedProgram, target: str) -> Tensor:

@@ -1,41 +1,144 @@
-"""A captured network and its two halves: what a cut gives, whichever way it was found."""
+"""A captured network and its two halves: what a cut gives, whichever way it was found.
+
+A half is a network of its own: it holds the weights that it needs, and no capture. Which capture it was taken from is
+noted beside it (`capture_of`), for those who want further halves of the same network.
+"""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from modelstitch.cut.identity import identity_of_modules
+from modelstitch.cut.norms import switching
 from modelstitch.cut.place import Cut
-from modelstitch.errors import CutNotFound, IllegalCut, did_you_mean
+from modelstitch.errors import CutNotFound, IllegalCut, SettingError, ShapeMismatch, did_you_mean
 
 # Not `typing.Self`: the run-time shape checks of the tests cannot read it on a method.
 P = TypeVar("P", bound="Part")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One input of a captured network.
+
+    Attributes:
+        name: its keyword.
+        shape: for one example; ``None`` for a length that may vary.
+        dtype: of its numbers.
+        keyword: whether the network was captured with it given by keyword.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: torch.dtype
+    keyword: bool = False
+
+
+def input_names(view: nn.Module, count: int) -> list[str]:
+    """The keywords under which a network takes its first inputs; of those that have none, a numbered name."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = [name for name, one in inspect.signature(view.forward).parameters.items() if one.kind in positional]
+    return [named[i] if i < len(named) else f"input_{i}" for i in range(count)]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Gives the raw tensors of a run the form in which the network answers: a tensor, a tuple, a dict, an object."""
+
+    spec: pytree.TreeSpec
+
+    def __call__(self, values: Any) -> Any:
+        """The tensors in that form."""
+        return pytree.tree_unflatten(values, self.spec)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Form:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Form.of, (_plain(self.spec),)
+
+    @classmethod
+    def of(cls, plain: Any) -> Form:
+        """The form from nested (type, context, children); None stands for one tensor."""
+        return cls(_spec_of(plain))
+
+
+def _plain(spec: pytree.TreeSpec) -> Any:
+    return None if spec.is_leaf() else (spec.type, spec.context, [_plain(child) for child in spec.children()])
+
+
+def _spec_of(plain: Any) -> pytree.TreeSpec:
+    if plain is None:
+        return pytree.tree_structure(0)
+    kind, context, children = plain
+    return pytree.TreeSpec(kind, context, [_spec_of(child) for child in children])
+
+
+@dataclass(frozen=True)
+class First:
+    """The one tensor of a run that gives one."""
+
+    def __call__(self, values: Any) -> Any:
+        """That tensor."""
+        return values[0]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a run gives, as it is."""
+
+    def __call__(self, values: Any) -> Any:
+        """The same."""
+        return values
+
+
 class Part(nn.Module):
     """A half of a cut network. All its weights are buffers that share the network's memory: nothing in it trains.
 
+    It can be copied, pickled and captured. A copy shares no memory with the network.
+
     Attributes:
-        capture: the captured network it is a half of.
+        name: class name of the network that it is a half of, for messages.
         cut: where.
+        entries: the inputs of the network, the main input first.
         own_statistics: whether its batch norms keep statistics of their own.
     """
 
     own_statistics = False
 
-    def __init__(self, capture: Capture, cut: Cut, run: nn.Module, finish: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, name: str, cut: Cut, entries: tuple[Entry, ...], run: nn.Module, finish: Callable[[Any], Any]
+    ) -> None:
         super().__init__()
-        self.capture, self.cut, self.run = capture, cut, run
+        self.name, self.cut, self.entries, self.run = name, cut, entries, run
         self._finish = finish
         self.eval()
 
-    def forward(self, x: Tensor, *args: Tensor, **kwargs: Tensor) -> Any:
-        """Run the half; side inputs (masks and the like) are given to both halves alike."""
-        return self._finish(self.run(x, *args, **kwargs))
+    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
+        """Run the half; side inputs (masks and the like) are given to both halves alike, in order or by keyword."""
+        return self._finish(self.run(*args, *self._side(len(args), kwargs)))
+
+    def _side(self, given: int, kwargs: dict[str, Tensor]) -> list[Tensor]:
+        """Inputs given by keyword, in the order in which the network was captured with them."""
+        names = [entry.name for entry in self.entries[given:]]
+        if set(names) != set(kwargs) or given > len(self.entries):
+            raise ShapeMismatch(
+                f"{type(self).__name__} of {self.name} at {self.cut.name!r}, with {given} tensors in order"
+                + (f" and {', '.join(kwargs)} by keyword" if kwargs else ""),
+                f"a network that was captured with {', '.join(entry.name for entry in self.entries)}",
+                "give each of them once: a top takes the tensor at the cut in place of the first",
+            )
+        return [kwargs[name] for name in names]
 
     def with_batch_statistics(self: P) -> P:
         """A copy whose batch norms follow train and eval mode, with running statistics of their own (cloned).
@@ -43,13 +146,40 @@ class Part(nn.Module):
         In train mode they use the batch's statistics and update their clones, as in the original paper's code; in eval
         mode they use the clones. The network's own statistics never move.
         """
-        own = type(self)(self.capture, self.cut, self.capture.switching(self.run), self._finish)
+        own = type(self)(self.name, self.cut, self.entries, switching(self.run), self._finish)
         own.own_statistics = True
+        if self in _CAPTURE_OF:
+            _CAPTURE_OF[own] = _CAPTURE_OF[self]
         return own
 
     def extra_repr(self) -> str:
         """The cut, in ``repr``."""
         return f"cut={self.cut.name!r}"
+
+
+_CAPTURE_OF: WeakKeyDictionary[Part, Capture] = WeakKeyDictionary()
+
+
+def capture_of(half: Part) -> Capture:
+    """The captured network that a half was taken from.
+
+    Raises:
+        SettingError: the half is a copy, or was loaded: it holds its own layers and knows of no others.
+
+    Example:
+        >>> from modelstitch.cut import capture
+        >>> captured = capture(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(2, 4))
+        >>> capture_of(captured.top("1")) is captured
+        True
+    """
+    if half not in _CAPTURE_OF:
+        side = type(half).__name__.lower()
+        raise SettingError(
+            f"the captured network of a {side} at {half.cut.name!r} of {half.name}",
+            "a copied or loaded half, which knows no other cut of its network",
+            f"take the half anew: modelstitch.{side}(network, {half.cut.name!r}, example)",
+        )
+    return _CAPTURE_OF[half]
 
 
 class Bottom(Part):
@@ -67,7 +197,7 @@ def shared_bottoms(halves: Sequence[Bottom]) -> Callable[[Tensor], list[Tensor]]
     if any(half.own_statistics for half in halves):
         return lambda inputs: [half(inputs) for half in halves]
     cuts = list(dict.fromkeys(half.cut for half in halves))
-    run = halves[0].capture.bottoms(cuts)
+    run = capture_of(halves[0]).bottoms(cuts)
 
     def activations(inputs: Tensor) -> list[Tensor]:
         found = dict(zip(cuts, run(inputs), strict=True))
@@ -80,26 +210,22 @@ class Top(Part):
     """The layers after a cut: activations to outputs. It never runs the layers below."""
 
 
-def capture_of(half: Part) -> Capture:
-    """The captured network that a half was taken from."""
-    return half.capture
-
-
 class Capture(ABC):
     """A network with its cuts found.
 
     Attributes:
         name: class name of the network, for messages.
+        entries: its inputs, the main input first.
         view: the network frozen, in eval mode, over the same memory.
         cuts: every legal cut in order, ``input`` first and ``output`` last.
         replayed: why the network is replayed by hooks; empty when it was exported.
     """
 
     name: str
+    entries: tuple[Entry, ...]
     view: nn.Module
     cuts: tuple[Cut, ...]
     replayed: str = ""
-    graph: str = "0" * 16
     plain: bool = True
     """Whether the network answers with one tensor and nothing around it."""
 
@@ -107,6 +233,15 @@ class Capture(ABC):
     def _by_name(self) -> dict[str, Cut]:
         aliases = {alias: cut for cut in self.cuts for alias in cut.aliases}
         return {**aliases, **{cut.name: cut for cut in self.cuts}}
+
+    @cached_property
+    def graph(self) -> str:
+        """16 hex digits of what the network computes with its weights, whatever these are.
+
+        They change with the operators, their constants and their wiring, and with nothing else: not with names of
+        operators, the weights, the example or the machine. See `modelstitch.cut.identity`.
+        """
+        return identity_of_modules(self.view)
 
     @property
     def whole(self) -> Capture:
@@ -144,25 +279,29 @@ class Capture(ABC):
     def bottom(self, cut: str | Cut) -> Bottom:
         """The layers up to the cut: ``bottom(x)`` is the tensor that crosses."""
         found = self.find(cut)
-        return Bottom(self, found, self._bottom([found]), lambda values: values[0])
+        return self._half(Bottom, found, self._bottom([found]), First())
 
     def bottoms(self, cuts: Sequence[str | Cut]) -> Bottom:
         """The layers up to the deepest of several cuts: one run gives the tensors at all of them, as a tuple."""
         found = [self.find(cut) for cut in cuts]
-        return Bottom(self, max(found, key=self.cuts.index), self._bottom(found), tuple)
+        return self._half(Bottom, max(found, key=self.cuts.index), self._bottom(found), Whole())
 
     def top(self, cut: str | Cut) -> Top:
         """The layers after the cut: ``top(bottom(x))`` equals the network bit for bit."""
         found = self.find(cut)
-        run, finish = self._top(found)
-        return Top(self, found, run, finish)
+        return self._half(Top, found, *self._top(found))
+
+    def _half(self, side: type[P], cut: Cut, run: nn.Module, finish: Callable[[Any], Any]) -> P:
+        half = side(self.name, cut, self.entries, run, finish)
+        _CAPTURE_OF[half] = self
+        return half
 
     @abstractmethod
     def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
         """A module from the inputs to the tuple of tensors at these cuts."""
 
     @abstractmethod
-    def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
+    def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
         """A module from the tensor at the cut to raw outputs, and the function that gives them the network's form."""
 
     @abstractmethod
@@ -172,10 +311,6 @@ class Capture(ABC):
     @abstractmethod
     def _nearest(self, name: str) -> Sequence[str]:
         """The legal cuts just before and just after an illegal place."""
-
-    @abstractmethod
-    def switching(self, run: nn.Module) -> nn.Module:
-        """A copy of a half's module whose batch norms follow train and eval mode on cloned statistics."""
 
 
 def _listing(names: Sequence[str], most: int = 6) -> str:

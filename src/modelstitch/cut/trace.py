@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -43,7 +43,7 @@ class Trace:
         main: the placeholder of the main input.
     """
 
-    def __init__(self, whole: GraphModule, view: nn.Module, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, whole: GraphModule, modules: Mapping[str, nn.Module], inputs: Sequence[Tensor]) -> None:
         self._nodes = list(whole.graph.nodes)
         self.main = next(node for node in self._nodes if node.op == "placeholder")
         self._data = self._data_nodes()
@@ -54,8 +54,6 @@ class Trace:
         self._last_in = self._find_module_ends()
         self._count_layers(whole, inputs)
         legal = self._legal_nodes()
-        # A module registered under two names may run under either.
-        modules = dict(view.named_modules(remove_duplicate=False))
         # A tensor that is returned and used again is a cut like any other; `output` is used no more.
         inner = [node for node in legal if node is not self.main and self._index.keys() & node.users.keys()]
         places = [self._place(node) for node in inner]
@@ -69,7 +67,7 @@ class Trace:
                 cuts.append(self._cut(node, *named[i], places[i].kind, i in picked))
             else:
                 name = "input" if node is self.main else "output"
-                cuts.append(self._cut(node, name, (), self._kind(node), False))
+                cuts.append(self._cut(node, name, self._aliases_of_end(node, named), self._kind(node), False))
             self.node_of[cuts[-1].name] = node
         self.cuts = tuple(cuts)
 
@@ -137,6 +135,15 @@ class Trace:
         below = self._layers_before[index]
         raw = below == 0 and bool(math.prod(shape) == math.prod(sizes(self.main)))
         return Place(closed, still_open, self._operation_name[node], below, kind, pooled, raw)
+
+    def _aliases_of_end(self, node: Node, named: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
+        """The modules whose end is the end of the network."""
+        if node is self.main:
+            return ()
+        taken = {name for one, aliases in named for name in (one, *aliases)}
+        index = self._index[node]
+        ended = [path for call, path in _calls(node) if self._last_in[call] == index and path not in taken]
+        return tuple(dict.fromkeys(ended))
 
     def _cut(self, node: Node, name: str, aliases: tuple[str, ...], kind: Kind, block: bool) -> Cut:
         shape = tuple(int(d) if isinstance(d, int) else None for d in node.meta["val"].shape[1:])

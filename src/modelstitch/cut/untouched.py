@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from modelstitch.cut.view import SwitchingNorm
+from modelstitch.cut.frozen import SwitchingNorm
 
 _OF_EVERY_MODULE = frozenset(nn.Module().__dict__)
 

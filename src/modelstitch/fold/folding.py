@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from modelstitch.cut import Capture
+from modelstitch.cut import Capture, capture_of
 from modelstitch.cut.exported import Exported
+from modelstitch.cut.frozen import standard_attention
 from modelstitch.cut.lengths import sizes
-from modelstitch.cut.view import standard_attention
 from modelstitch.cut.wiring import Wiring
 from modelstitch.errors import CannotFold
 from modelstitch.fold.affine import affine_of
@@ -81,7 +81,7 @@ def fold(stitched: Stitched) -> Folded:
         >>> type(folded.network).__name__, folded.same_architecture
         ('Sequential', True)
     """
-    asked = f"to fold the stitch at {stitched.bottom.cut.name!r} of {stitched.bottom.capture.name}"
+    asked = f"to fold the stitch at {stitched.bottom.cut.name!r} of {stitched.bottom.name}"
     below, above = _wirings(stitched, asked)
     cut = stitched.top.cut
     weight, bias = affine_of(stitched.stitch, cut)
@@ -95,7 +95,7 @@ def fold(stitched: Stitched) -> Folded:
 
 def _wirings(stitched: Stitched, asked: str) -> tuple[Wiring, Wiring]:
     """The wirings of bottom and top, once they are known to be of one architecture."""
-    found = [_wiring_of(part.capture, asked) for part in (stitched.bottom, stitched.top)]
+    found = [_wiring_of(capture_of(part), asked) for part in (stitched.bottom, stitched.top)]
     below, above = found
     shapes = [{name: t.shape for name, t in one.network.state_dict().items()} for one in found]
     names = [stitched.bottom.cut.name, stitched.top.cut.name]
@@ -202,7 +202,7 @@ def _rebuilt(view: nn.Module, surgery: Surgery, is_map: bool) -> nn.Module:
 @torch.no_grad()
 def _check_same(stitched: Stitched, network: nn.Module, projections: Collection[str], asked: str) -> None:
     """Refuse a folded network that does not answer as the stitched one does."""
-    entry = stitched.bottom.capture.cuts[0]
+    entry = stitched.bottom.entries[0]
     device = next((t.device for t in network.state_dict().values()), torch.device("cpu"))
     shape = [_LENGTH if size is None else size for size in entry.shape]
     inputs = torch.randn(4, *shape, generator=generator("check of a fold")).to(device)

@@ -20,6 +20,7 @@ from modelstitch.activations import Activations, OwnStatistics, Sources, moments
 from modelstitch.activations.moments import BATCH
 from modelstitch.compute import exact_float32
 from modelstitch.cut import Bottom, Top, capture_of
+from modelstitch.cut.frozen import batch_norm_by
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.matching.descent import descend, reestimate
 from modelstitch.matching.matching import BATCH_NORM_MODES, BatchNorm, Descent, Matching
@@ -27,6 +28,7 @@ from modelstitch.matching.trainable_top import thawed
 from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.parallel import ranks
+from modelstitch.parallel.norm import whole_batch_norm
 from modelstitch.seeding import seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family, Stitch
@@ -121,7 +123,9 @@ class Job:
         stitches = [self._built(*pair) for pair in halves]
         known = moments or [None] * len(halves)
         found: list[Fit | NumericalFailure] = []
-        with kept_memory(), exact_float32():
+        # A process that holds a part of each batch still normalises by the whole of it.
+        norms = batch_norm_by(whole_batch_norm if ranks().several else None)
+        with kept_memory(), exact_float32(), norms:
             for part in self._parts(halves):
                 found += self._fit(halves[part], stitches[part], known[part])
         return found

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from modelstitch.cut import Top
-from modelstitch.cut.view import SwitchingNorm
+from modelstitch.cut import Top, capture_of
+from modelstitch.cut.frozen import SwitchingNorm
 from modelstitch.matching.matching import TopMode
 from modelstitch.networks import untrained
 
@@ -22,7 +22,7 @@ def thawed(top: Top, start: TopMode, seed: int) -> Top:
         start: ``fresh`` weights and statistics, or those that the network has (``trained``).
         seed: which fresh weights.
     """
-    own, view = top.with_batch_statistics(), top.capture.view
+    own, view = top.with_batch_statistics(), capture_of(top).view
     path_of = {weight.data_ptr(): path for path, weight in view.named_parameters() if weight.numel()}
     weights = dict((untrained(view, seed=seed) if start == "fresh" else view).named_parameters())
     made: dict[str, nn.Parameter] = {}

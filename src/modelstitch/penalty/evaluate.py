@@ -13,7 +13,7 @@ from torch import nn
 from modelstitch.activations import Activations, Sources, answered, outputs_over
 from modelstitch.compute import exact_float32
 from modelstitch.cut import capture_of
-from modelstitch.cut.view import frozen_view, standard_attention
+from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import DataError, NumericalFailure
 from modelstitch.parallel import ranks

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from modelstitch.compute import exact_float32, home_of
 from modelstitch.cut import Cut
-from modelstitch.cut.view import frozen_view, standard_attention
+from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.data import Batch, Examples, side_inputs
 from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
 from modelstitch.networks import Network

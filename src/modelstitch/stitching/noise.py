@@ -39,13 +39,18 @@ class _Noise(Capture):
     def __init__(self, of: Network, cuts: Sequence[Cut], train: Sources, seed: int) -> None:
         self._of, self._wanted, self._train, self._seed = of, cuts, train, seed
         captured = of.captured
-        self.view, self.cuts, self.graph, self.plain = captured.view, captured.cuts, captured.graph, captured.plain
+        self.view, self.cuts, self.entries, self.plain = captured.view, captured.cuts, captured.entries, captured.plain
         self.name = f"noise {seed} for {captured.name}"
 
     @property
     def whole(self) -> Capture:
         """Whole answers are those of the network that is replaced."""
         return self._of.captured
+
+    @cached_property
+    def graph(self) -> str:
+        """The network's own: its tops are."""
+        return self._of.captured.graph
 
     @cached_property
     def _moments(self) -> dict[Cut, Moments | NumericalFailure]:
@@ -63,10 +68,6 @@ class _Noise(Capture):
 
     def _nearest(self, name: str) -> Sequence[str]:
         return self._of.captured._nearest(name)
-
-    def switching(self, run: nn.Module) -> nn.Module:
-        """Noise has no batch norms."""
-        return run
 
 
 class _Gaussian(nn.Module):

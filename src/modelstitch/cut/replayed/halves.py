@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from modelstitch.cut.frozen import SwitchingNorm, standard_attention
+from modelstitch.cut.norms import switching_view
 from modelstitch.cut.replayed.structures import first_tensor, with_first
 from modelstitch.cut.untouched import run_untouched
-from modelstitch.cut.view import SwitchingNorm, standard_attention
 from modelstitch.errors import NotCuttable
 from modelstitch.seeding import generator
 
@@ -71,6 +73,12 @@ class Replay(nn.Module):
 
     def _main(self, args: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> Tensor:
         return args[0] if args else kwargs[self._names[0]] if self._names else next(iter(kwargs.values()))
+
+    def switching(self: R) -> R:
+        """A copy over a view whose batch norms follow train and eval mode."""
+        twin = copy.copy(self)
+        twin._modules = {"view": switching_view(self.view)}
+        return twin
 
     def train(self: R, mode: bool = True) -> R:
         """Only norms that switch follow: dropout and the like stay as in eval mode, as in an exported graph."""

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
+from modelstitch.cut.frozen import standard_attention
 from modelstitch.cut.replayed.layers import Layers
 from modelstitch.cut.replayed.structures import first_tensor, same, tensors_in
 from modelstitch.cut.untouched import own_state
-from modelstitch.cut.view import standard_attention
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelstitch.cut.part import Capture
+from modelstitch.cut.frozen import standard_attention
+from modelstitch.cut.part import Capture, Entry, Whole, input_names
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
-from modelstitch.cut.replayed.halves import INPUT, OUTPUT, Giving, Noise, Putting, Replay, Taking
+from modelstitch.cut.replayed.halves import INPUT, OUTPUT, Giving, Noise, Putting, Taking
 from modelstitch.cut.replayed.recording import Recording, Value, record
 from modelstitch.cut.replayed.structures import same, tensors_in, with_first
 from modelstitch.cut.untouched import run_untouched
-from modelstitch.cut.view import SwitchingNorm, standard_attention
 from modelstitch.errors import NotCuttable
 from modelstitch.tensors import Kind
 
@@ -34,6 +33,10 @@ class Replayed(Capture):
         self.view, self._modules = view, dict(view.named_modules())
         self._args, self._kwargs = _few(args, kwargs)
         self._main = (*self._args, *self._kwargs.values())[0]
+        given = [*self._args, *self._kwargs.values()]
+        named = list(self._kwargs) or input_names(view, len(given))
+        pairs = zip(named, given, strict=True)
+        self.entries = tuple(Entry(name, tuple(t.shape[1:]), t.dtype, bool(self._kwargs)) for name, t in pairs)
         self._noise = Noise(tuple(self._main.shape[1:]), self._main.dtype, int(not self._main.any()))
         recording = record(view, self._args, self._kwargs)
         legal = self._legal(recording)
@@ -49,6 +52,7 @@ class Replayed(Capture):
         if len(found) == 1:
             cuts.append(_end("output", found[0], tuple(name for name in recording.output if name != "output")))
         self._form = with_first(recording.answer, torch.empty(0))
+        self.plain = isinstance(recording.answer, Tensor)
         self.cuts = tuple(cuts)
 
     # -- which ends of modules are cuts --------------------------------------------------------------------------
@@ -119,7 +123,7 @@ class Replayed(Capture):
     def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
         if cut.name == "output":
             return Giving(), partial(with_first, self._form)
-        return Putting(self.view, list(self._kwargs), self._path_of[cut.name], self._noise), _as_it_is
+        return Putting(self.view, list(self._kwargs), self._path_of[cut.name], self._noise), Whole()
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         if name not in self._modules or not name:
@@ -128,14 +132,6 @@ class Replayed(Capture):
 
     def _nearest(self, name: str) -> Sequence[str]:
         return [cut.name for cut in self.blocks][:2]
-
-    def switching(self, run: nn.Module) -> nn.Module:
-        """See :class:`Capture`: batch norms of a copied view become modules that follow train and eval mode."""
-        if not isinstance(run, Replay):
-            return run
-        twin = copy.copy(run)
-        twin._modules = {"view": _switching_view(self.view)}
-        return twin
 
 
 @contextmanager
@@ -161,21 +157,5 @@ def _end(name: str, value: Tensor, aliases: tuple[str, ...] = ()) -> Cut:
     return Cut(name, aliases, tuple(value.shape[1:]), _kind_by_rank(value), share, share, False)
 
 
-def _as_it_is(answer: Any) -> Any:
-    return answer
-
-
 def _kind_by_rank(value: Tensor) -> Kind:
     return "vector" if value.ndim == 2 else "map" if value.ndim == 4 else "tokens"
-
-
-def _switching_view(view: nn.Module) -> nn.Module:
-    memo: dict[int, Any] = {id(t): t for t in (*view.parameters(), *view.buffers())}
-    twin = copy.deepcopy(view, memo)
-    for module in list(twin.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.running_mean is not None:
-                momentum = 0.1 if child.momentum is None else child.momentum
-                tensors = (child.weight, child.bias, child.running_mean, child.running_var)
-                setattr(module, name, SwitchingNorm(*tensors, momentum=momentum, eps=child.eps))
-    return twin

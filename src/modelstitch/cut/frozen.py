@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -11,24 +11,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import _pytree as pytree
 
 from modelstitch.errors import NotCuttable
-from modelstitch.parallel import ranks
-from modelstitch.parallel.norm import whole_batch_norm
+
+TrainNorm = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, float, float], Tensor]
+"""``(x, mean, var, weight, bias, momentum, eps)`` to the normalised batch; mean and var are updated in place."""
 
 
 def frozen_view(network: nn.Module) -> nn.Module:
     """A second module tree in eval mode over the same memory, whose tensors take no gradient.
 
     The caller's modules are read only: mode, hooks, ``requires_grad`` and ``.grad`` of the original stay as they are,
-    and training the original in place shows in the view.
+    and training the original in place shows in the view. Tensors that are neither parameters nor buffers (features
+    kept by a forward, weights computed by pruning or weight norm) are detached and copied.
 
     Raises:
-        NotCuttable: the network cannot be walked by ``copy.deepcopy``, or has lazy parameters.
+        NotCuttable: the network is compiled by ``torch.jit``, cannot be walked by ``copy.deepcopy``, or has lazy
+            parameters.
     """
     name = type(network).__name__
+    _refuse_scripted(network)
     memo: dict[int, Any] = {}
     try:
+        for module in network.modules():
+            for tensor in _derived(module):
+                memo[id(tensor)] = tensor.detach().clone()
         for tensor in chain(network.parameters(), network.buffers()):
             shared = tensor.detach()
             memo[id(tensor)] = nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
@@ -40,6 +48,39 @@ def frozen_view(network: nn.Module) -> nn.Module:
             "run lazy modules once, and keep tensors in parameters or buffers",
         ) from problem
     return view.eval()
+
+
+def _refuse_scripted(network: nn.Module) -> None:
+    for path, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise NotCuttable(
+                f"to cut {type(network).__name__}",
+                f"a network compiled by torch.jit{f' at {path!r}' if path else ''}, whose layers cannot be read",
+                "give the eager network that was passed to torch.jit.script or torch.jit.trace",
+            )
+
+
+def _derived(module: nn.Module) -> Iterable[Tensor]:
+    """Tensors with a history among a module's plain attributes, which ``copy.deepcopy`` refuses."""
+    plain = {key: value for key, value in vars(module).items() if key not in ("_parameters", "_buffers", "_modules")}
+    return [leaf for leaf in pytree.tree_leaves(plain) if isinstance(leaf, Tensor) and not leaf.is_leaf]
+
+
+_train_norm: TrainNorm | None = None
+
+
+@contextmanager
+def batch_norm_by(function: TrainNorm | None) -> Iterator[None]:
+    """Within it, switching norms in train mode normalise by ``function``; None stands for torch's own batch norm.
+
+    For those who hold only a part of each batch: they know of the other parts, and this room does not.
+    """
+    global _train_norm
+    before, _train_norm = _train_norm, function
+    try:
+        yield
+    finally:
+        _train_norm = before
 
 
 class SwitchingNorm(nn.Module):
@@ -67,8 +108,8 @@ class SwitchingNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch in train mode, by the running statistics in eval mode."""
         mean, var, weight, bias = (getattr(self, name) for name in ("running_mean", "running_var", "weight", "bias"))
-        if self.training and ranks().several:
-            return whole_batch_norm(x, mean, var, weight, bias, self.momentum, self.eps)
+        if self.training and _train_norm is not None:
+            return _train_norm(x, mean, var, weight, bias, self.momentum, self.eps)
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
 
 
