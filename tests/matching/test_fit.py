@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from modelstitch.budget import Budget
+from modelstitch.compute import Compute
 from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch, TaskMismatch
@@ -477,7 +477,7 @@ def test_batch_norm_modes_are_two():
     # By the inner check: the public annotation already refuses a wrong word under the run-time checks of the tests.
     with pytest.raises(SettingError, match="batch_norm='both'\nfound: modes frozen, batch"):
         importlib.import_module("modelstitch.matching.fit")._Job(
-            Affine(), TRAIN, Direct(), "both", 0, "cpu", Budget()
+            Affine(), TRAIN, Direct(), "both", 0, "cpu", Compute()
         ).check()
 
 

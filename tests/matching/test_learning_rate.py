@@ -52,7 +52,7 @@ def test_a_number_is_the_rate_of_all(halves):
 def test_the_rule(channels, rate):
     assert TaskLoss().rate(channels) == pytest.approx(rate, rel=1e-12)
     assert TaskLoss(learning_rate=3e-3).rate(channels) == 3e-3
-    assert FineTune().rate(channels) == 5e-3
+    assert TaskLoss(top="fresh", ).rate(channels) == 5e-3
 
 
 def test_a_record_tells_the_rule():
@@ -69,4 +69,4 @@ def test_a_rule_that_is_not_known_is_refused():
 
 def test_a_top_that_trains_along_wants_a_number():
     with pytest.raises(SettingError, match="fine-tuning with learning_rate='by_width'\nfound: a rule for stitches"):
-        FineTune(learning_rate="by_width")
+        TaskLoss(top="fresh", learning_rate="by_width")

@@ -206,7 +206,7 @@ def dies(_: Path) -> None:
 
 def errs_alone(folder: Path) -> None:
     """A recipe of which one process cannot train a network."""
-    library = importlib.import_module("modelstitch.sweep.library")
+    library = importlib.import_module("modelstitch.sweep.network_store")
     train = library.train_network
 
     def refuse(*args, **kwargs):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torch", "lightning_fabric", "modelstitch.cli", "modelstitch.sweep.execute"])
+_FORKS.set_forkserver_preload(["torch", "lightning_fabric", "modelstitch.cli", "modelstitch.sweep.run"])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from several import several
 from torch import nn
 
 import modelstitch as ms
-from modelstitch.budget import Budget
+from modelstitch.compute import Compute
 from modelstitch.cli import main
 from modelstitch.cli.sweep import _engine
 from modelstitch.data import digits
@@ -296,4 +296,4 @@ def test_activations_in_a_folder_are_refused(tmp_path):
     network, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(4, 3)
     halves = ms.bottom(network, "0", x), ms.top(network, "0", x)
     with among(Ranks(0, 2)), pytest.raises(SettingError, match="leave the folder out"):
-        fit(ms.Affine(), *halves, (x, torch.tensor([0, 1, 0, 1])), budget=Budget(folder=tmp_path))
+        fit(ms.Affine(), *halves, (x, torch.tensor([0, 1, 0, 1])), compute=Compute(folder=tmp_path))

@@ -75,4 +75,4 @@ def test_a_top_that_trains_along_is_refused_over_several_processes():
     bottom, top = ms.bottom(network, "1", x), ms.top(network, "1", x)
     data = ms.as_samples((x, torch.arange(8) % 2))
     with among(Ranks(0, 2)), pytest.raises(SettingError, match="a top that trains along"):
-        ms.fit(ms.Identity(), bottom, top, data, by=ms.FineTune(epochs=1, batch_size=4))
+        ms.fit(ms.Identity(), bottom, top, data, by=ms.TaskLoss(top="fresh", epochs=1, batch_size=4))

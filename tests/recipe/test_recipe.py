@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelstitch.errors import BadFile, SettingError
-from modelstitch.recipe import LoadedNetwork, Recipe, parse_recipe, read_recipe, recipe_schema
+from modelstitch.recipe import Network, Recipe, parse_recipe, read_recipe, recipe_schema
 
 GOOD = """\
 # Two seeds.
@@ -40,7 +40,7 @@ def test_a_recipe_is_read_as_it_stands():
     assert (recipe.name, recipe.data.name, recipe.data.train) == ("quick", "digits", None)
     assert list(recipe.network_names()) == ["net-0", "net-1", "old"]
     assert recipe.network_names()["net-1"][1] == 1
-    assert isinstance(recipe.network_names()["old"][0], LoadedNetwork)
+    assert isinstance(recipe.network_names()["old"][0], Network)
     (stitchings,) = recipe.stitchings
     assert (stitchings.pairs, stitchings.both_ways, stitchings.cuts) == ([["net-0", "net-1"]], True, "blocks")
     assert (stitchings.families[0].name, stitchings.families[0].kernel) == ("affine", 3)

@@ -17,9 +17,9 @@ from modelstitch.data import load
 from modelstitch.errors import BadFile, DataError, NotWritable, SettingError
 from modelstitch.records import Store
 from modelstitch.stitching import stitched_from
-from modelstitch.sweep import engines, foresee, run_recipe
-from modelstitch.sweep.engines import Processes
-from modelstitch.sweep.execute import shop_of
+from modelstitch.sweep import engines, estimate, run_recipe
+from modelstitch.sweep.executors import Processes
+from modelstitch.sweep.run import shop_of
 
 RECIPE = """\
 name: tiny
@@ -79,11 +79,11 @@ def test_everything_that_the_recipe_asks_for_is_there(plain):
 
 def test_called_again_it_does_nothing_again(plain, monkeypatch):
     folder, records = plain
-    monkeypatch.setattr("modelstitch.sweep.library.train_network", None.__class__)
-    monkeypatch.setattr("modelstitch.sweep.groups.measure", None.__class__)
-    monkeypatch.setattr("modelstitch.sweep.work.compare_all", None.__class__)
+    monkeypatch.setattr("modelstitch.sweep.network_store.train_network", None.__class__)
+    monkeypatch.setattr("modelstitch.stitching.pairing.measure", None.__class__)
+    monkeypatch.setattr("modelstitch.sweep.jobs.compare_all", None.__class__)
     # Training is asked for again, and finds the folder; that is what this one stands in for.
-    monkeypatch.setattr("modelstitch.sweep.library.Library.train", lambda self, one, material: self.root)
+    monkeypatch.setattr("modelstitch.sweep.network_store.Library.train", lambda self, one, material: self.root)
     assert essence(run(folder)) == essence(records)
     assert Store(folder / "run.sqlite").failures() == {}
 
@@ -122,7 +122,7 @@ def test_a_process_that_dies_costs_its_job_alone(plain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = Store(tmp_path / "run.sqlite")
     # The driver asks every network for its weights; a process of its own dies of this one.
-    monkeypatch.setattr("modelstitch.sweep.execute._usable", lambda name, shop, store: True)
+    monkeypatch.setattr("modelstitch.sweep.run._usable", lambda name, shop, store: True)
     records = run_recipe(deadly, store, networks=folder / "nets", engine=Processes(2))
     assert len(records) == COUNT
     ((job, reason),) = store.failures().items()
@@ -247,12 +247,12 @@ def test_killed_at_any_moment_and_resumed_is_uninterrupted(plain, tmp_path):
 
 
 def test_what_will_be_done_is_told_before_and_nothing_is_made(plain, tmp_path):
-    told = foresee(RECIPE, tmp_path / "run.sqlite", networks=tmp_path / "nets")
+    told = estimate(RECIPE, tmp_path / "run.sqlite", networks=tmp_path / "nets")
     assert (sum(told.stitchings.values()), told.stitchings_there, list(told.networks)) == (COUNT, 0, ["net-0", "net-1"])
     assert told.seconds > 0
     assert told.comparisons == 1
     assert list(tmp_path.iterdir()) == []
-    again = foresee(RECIPE, plain[0] / "run.sqlite", networks=plain[0] / "nets")
+    again = estimate(RECIPE, plain[0] / "run.sqlite", networks=plain[0] / "nets")
     assert (again.stitchings_there, again.networks, again.seconds) == (COUNT, {}, 0)
 
 

@@ -9,9 +9,9 @@ from modelstitch.errors import SettingError
 from modelstitch.networks import weights_fingerprint
 from modelstitch.recipe import parse_recipe
 from modelstitch.records import Store
-from modelstitch.sweep import foresee, run_recipe
-from modelstitch.sweep.engines import Processes
-from modelstitch.sweep.execute import shop_of
+from modelstitch.sweep import estimate, run_recipe
+from modelstitch.sweep.executors import Processes
+from modelstitch.sweep.run import shop_of
 from modelstitch.sweep.plan import plan_of
 
 RECIPE = """\
@@ -130,7 +130,7 @@ def test_a_beginning_of_another_shape_is_told(tmp_path):
 
 
 def test_the_outlook_counts_them_all(tmp_path):
-    told = foresee(RECIPE, tmp_path / "run.sqlite", networks=tmp_path / "nets")
+    told = estimate(RECIPE, tmp_path / "run.sqlite", networks=tmp_path / "nets")
     assert list(told.networks) == ["small-0", "middle-0", "late-0"]
     assert sum(told.stitchings.values()) == 2 * 3
 

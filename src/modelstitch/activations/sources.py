@@ -47,6 +47,17 @@ class Sources:
         other._inputs = self._inputs
         return other
 
+    def close(self) -> None:
+        """Let go of everything that was kept; what is whole and on disk stays there, what is not is removed."""
+        for source in self._inputs._of.values():
+            source.drop()
+
+    def __enter__(self) -> Sources:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def forget(self, captured: Capture) -> None:
         """Let go of what was kept of a network that nobody asks for any more."""
         for key in [one for one in self._inputs._of if one[0] is captured]:

@@ -102,8 +102,8 @@ def fit_all(
     by, examples = by or TaskLoss(), as_examples(train)
     if halves and by.descent and by.objective.against == "targets":
         task, examples = _task(task, halves[0][1], examples)
-    job = Job(family, by, task, Sources(examples, compute), batch_norm, seed)
-    return job.fit_all(halves, moments)
+    with Sources(examples, compute) as sources:
+        return Job(family, by, task, sources, batch_norm, seed).fit_all(halves, moments)
 
 
 def _task(task: Task | None, top: Top, examples: Examples) -> tuple[Task, Examples]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -37,20 +38,27 @@ def run(pairings: Sequence[Pairing], store: Keeper | None) -> Records:
     # The keys hash weights, graphs, data and settings: all that could set two processes to different work.
     ranks().check_same("a sweep", [one.key(pair) for one in pairings for pair in one.pairs])
     records: list[Record | None] = []
-    for number, pairing in enumerate(track(pairings, "pairs of networks", len(pairings)), 1):
-        keys = [pairing.key(pair) for pair in pairing.pairs]
-        # Looked up anew each time: another process may be filling the same store from the other end.
-        found = dict(store.finished(keys)) if store else {}
-        missing = [pair for pair, key in zip(pairing.pairs, keys, strict=True) if key not in found]
-        with kept_memory():
-            made = measure(pairing, missing) if missing else []
-        for one in made:
-            if store:
-                store.append(one.record, one.stitch)
-            found[one.record.key] = one.record
-        records += [found[key] for key in keys]
-        _forget(pairing, pairings[number:])
+    with contextlib.ExitStack() as stack:
+        for sources in {id(each): each for one in pairings for each in (one.train, one.test)}.values():
+            stack.enter_context(sources)
+        for number, pairing in enumerate(track(pairings, "pairs of networks", len(pairings)), 1):
+            records += _records(pairing, store)
+            _forget(pairing, pairings[number:])
     return Records(record for record in records if record)
+
+
+def _records(pairing: Pairing, store: Keeper | None) -> list[Record | None]:
+    keys = [pairing.key(pair) for pair in pairing.pairs]
+    # Looked up anew each time: another process may be filling the same store from the other end.
+    found = dict(store.finished(keys)) if store else {}
+    missing = [pair for pair, key in zip(pairing.pairs, keys, strict=True) if key not in found]
+    with kept_memory():
+        made = measure(pairing, missing) if missing else []
+    for one in made:
+        if store:
+            store.append(one.record, one.stitch)
+        found[one.record.key] = one.record
+    return [found[key] for key in keys]
 
 
 def _forget(done: Pairing, waiting: Sequence[Pairing]) -> None:

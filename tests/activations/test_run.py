@@ -1,5 +1,6 @@
 """Activations that are run or kept: the same bits, the bottom run no more than it must, files that can be trusted."""
 
+import contextlib
 import errno
 import functools
 import importlib
@@ -10,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from modelstitch.budget import Budget
+from modelstitch.activations.cache import InMemory, Kept, OnDisk
+from modelstitch.activations.run import Activations
+from modelstitch.compute import Compute
 from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import BadFile, NotWritable
 from modelstitch.matching import TaskLoss, fit_all
-from modelstitch.matching.activations import Activations
-from modelstitch.matching.kept import InMemory, Kept, OnDisk
 from modelstitch.networks import build
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine
@@ -44,9 +45,9 @@ def halves(architecture):
     return [(a.bottom(cut), b.top(cut.name)) for cut in a.blocks]
 
 
-def fitted(architecture, budget, **options):
+def fitted(architecture, compute, **options):
     by = TaskLoss(epochs=3, batch_size=SIZE, start="random", learning_rate=0.01, **options)
-    return fit_all(Affine(), halves(architecture), DATA, by=by, budget=budget)
+    return fit_all(Affine(), halves(architecture), DATA, by=by, compute=compute)
 
 
 def assert_same_fits(found, others):
@@ -59,15 +60,15 @@ def assert_same_fits(found, others):
 
 @pytest.fixture(scope="module")
 def uncached():
-    return {name: fitted(name, Budget(memory=0.0)) for name in ("mlp", "resnet18")}
+    return {name: fitted(name, Compute(memory=0.0)) for name in ("mlp", "resnet18")}
 
 
 @pytest.mark.parametrize("patience", [None, 2])
 @pytest.mark.parametrize("architecture", ["mlp", "resnet18"])
 def test_kept_in_memory_on_disk_or_not_at_all_the_stitches_are_the_same(architecture, patience, tmp_path):
-    none = fitted(architecture, Budget(memory=0.0), patience=patience)
-    assert_same_fits(none, fitted(architecture, Budget(memory=ENOUGH), patience=patience))
-    on_disk = Budget(folder=tmp_path)
+    none = fitted(architecture, Compute(memory=0.0), patience=patience)
+    assert_same_fits(none, fitted(architecture, Compute(memory=ENOUGH), patience=patience))
+    on_disk = Compute(folder=tmp_path)
     assert_same_fits(none, fitted(architecture, on_disk, patience=patience))
     # From the files of the call before.
     assert len(list(tmp_path.glob("*.npy"))) == len(halves(architecture))
@@ -79,14 +80,14 @@ def test_canary_the_law_catches_rows_that_are_another_s(uncached, monkeypatch):
     right = InMemory.get
     monkeypatch.setattr(InMemory, "get", lambda self, index, device: right(self, index.flip(0), device))
     with pytest.raises(AssertionError):
-        assert_same_fits(uncached["mlp"], fitted("mlp", Budget(memory=ENOUGH)))
+        assert_same_fits(uncached["mlp"], fitted("mlp", Compute(memory=ENOUGH)))
 
 
 def test_canary_the_law_catches_sixteen_bits(uncached, monkeypatch):
     right = InMemory.put
     monkeypatch.setattr(InMemory, "put", lambda self, index, rows: right(self, index, rows.bfloat16().float()))
     with pytest.raises(AssertionError):
-        assert_same_fits(uncached["resnet18"], fitted("resnet18", Budget(memory=ENOUGH)))
+        assert_same_fits(uncached["resnet18"], fitted("resnet18", Compute(memory=ENOUGH)))
 
 
 class Counting(nn.Module):
@@ -100,25 +101,41 @@ class Counting(nn.Module):
         return self.layers(x)
 
 
-def runs_of(budget, orders, keep=True):
+def source_of(captured, data, compute, keep=True, size=SIZE):
+    """What a network gives at its blocks, over data."""
+    source = Activations(captured, data, compute)
+    if keep:
+        source.want(captured.blocks, size)
+    return source
+
+
+@contextlib.contextmanager
+def opened(source):
+    with source.opened():
+        try:
+            yield source
+        finally:
+            source.drop()
+
+
+def runs_of(compute, orders, keep=True):
     """How often each cut's bottom was run, batch by batch, over some orders."""
     network = capture(Counting().eval(), torch.zeros(2, 8))
     data = Samples("rows", torch.randn(N, 8, generator=generator("rows")), torch.arange(N) % 3, classes=3)
-    bottoms = [network.bottom(cut) for cut in network.blocks]
     seen = []
-    source = Activations(bottoms, data, batch_size=SIZE, device="cpu", precision="float32", budget=budget, keep=keep)
-    right = source._run
+    source = source_of(network, data, compute, keep)
+    with opened(source):
+        right = source._run
 
-    def counted(cuts, index):
-        seen.append(len(cuts))
-        return right(cuts, index)
+        def counted(cuts, index, full):
+            seen.append(len(cuts))
+            return right(cuts, index, full)
 
-    source._run = counted
-    with source:
+        source._run = counted
         for order in orders:
-            for below, labels in source.batches(bottoms, order):
-                assert len(below) == len(bottoms)
-                assert {len(one) for one in below} == {len(labels)}
+            for index, below, batch in source.batches(network.blocks, SIZE, order):
+                assert len(below) == len(network.blocks)
+                assert {len(one) for one in below} == {len(batch.targets)} == {len(index)}
     return seen
 
 
@@ -140,10 +157,10 @@ class ByPlace(nn.Module):
 def test_what_depends_on_the_place_in_the_batch_is_not_kept():
     network = capture(ByPlace().eval(), DATA.example)
     pairs = [(network.bottom(cut), network.top(cut.name)) for cut in network.cuts[1:-1]]
-    source = Activations(
-        [bottom for bottom, _ in pairs], DATA, batch_size=SIZE, device="cpu", precision="float32", budget=Budget()
-    )
-    kept = {cut.name for cut in source._kept}
+    source = Activations(network, DATA, Compute())
+    source.want([bottom.cut for bottom, _ in pairs], SIZE)
+    with source.opened():
+        kept = {cut.name for cut in source._kept}
     assert "first" in kept
     assert len(kept) < len(pairs)
     assert network.cuts[-2].name not in kept
@@ -165,24 +182,24 @@ def test_a_short_batch_gives_what_a_full_one_would():
     # Above the stitch nothing depends on the size, so that only the bottom can tell.
     pair = [(network.bottom(network.cuts[-2]), network.top(network.cuts[-2].name))]
     by = TaskLoss(epochs=3, batch_size=SIZE, start="random")
-    runs = [fit_all(Affine(), pair, DATA, by=by, budget=Budget(memory=memory)) for memory in (0.0, ENOUGH)]
+    runs = [fit_all(Affine(), pair, DATA, by=by, compute=Compute(memory=memory)) for memory in (0.0, ENOUGH)]
     assert_same_fits(*runs)
 
 
 def test_what_is_kept_is_not_run_again():
     orders = [torch.randperm(N, generator=generator("order", k)) for k in range(3)]
-    assert runs_of(Budget(memory=ENOUGH), orders) == FIVE
-    assert runs_of(Budget(memory=0.0), orders) == 3 * FIVE
-    assert runs_of(Budget(memory=ENOUGH), orders, keep=False) == 3 * FIVE
+    assert runs_of(Compute(memory=ENOUGH), orders) == FIVE
+    assert runs_of(Compute(memory=0.0), orders) == 3 * FIVE
+    assert runs_of(Compute(memory=ENOUGH), orders, keep=False) == 3 * FIVE
 
 
 def test_the_deepest_cuts_are_kept_as_far_as_the_budget_goes():
     two_cuts = 2 * 2 * N * 8 * 4 / 1e9  # half of the memory is for what is kept
-    assert runs_of(Budget(memory=two_cuts), [torch.arange(N)] * 2) == FIVE + [2] * 5
+    assert runs_of(Compute(memory=two_cuts), [torch.arange(N)] * 2) == FIVE + [2] * 5
 
 
 def test_a_part_of_the_examples_is_kept_as_a_part():
-    assert runs_of(Budget(memory=ENOUGH), [torch.arange(32), torch.arange(N)]) == [4] * 2 + [4] * 3
+    assert runs_of(Compute(memory=ENOUGH), [torch.arange(32), torch.arange(N)]) == [4] * 2 + [4] * 3
 
 
 def test_cuts_that_do_not_fit_together_are_fitted_apart_with_the_same_result(uncached, monkeypatch):
@@ -193,7 +210,7 @@ def test_cuts_that_do_not_fit_together_are_fitted_apart_with_the_same_result(unc
         module, "descend", lambda runs, *rest, **more: passes.append(len(runs)) or right(runs, *rest, **more)
     )
     # Room for one batch of the stem's maps, 4 channels of 12 x 12 in float32, beside little else.
-    found = fitted("resnet18", Budget(memory=2 * 2.5 * SIZE * 4 * 144 * 4 / 1e9))
+    found = fitted("resnet18", Compute(memory=2 * 2.5 * SIZE * 4 * 144 * 4 / 1e9))
     assert passes[0] == 2
     assert sum(passes) == 10
     assert len(passes) > 1
@@ -202,7 +219,7 @@ def test_cuts_that_do_not_fit_together_are_fitted_apart_with_the_same_result(unc
 
 def test_batch_statistics_are_never_kept(tmp_path):
     by = TaskLoss(epochs=2, batch_size=SIZE)
-    fit_all(Affine(), halves("resnet18")[-2:], DATA, by=by, batch_norm="batch", budget=Budget(folder=tmp_path))
+    fit_all(Affine(), halves("resnet18")[-2:], DATA, by=by, batch_norm="batch", compute=Compute(folder=tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -211,11 +228,8 @@ def test_batch_statistics_are_never_kept(tmp_path):
 
 def files_of(folder, data=DATA, seed=0):
     network = captured("mlp", seed)
-    bottoms = [network.bottom(cut) for cut in network.blocks]
-    with Activations(
-        bottoms, data, batch_size=SIZE, device="cpu", precision="float32", budget=Budget(folder=folder)
-    ) as source:
-        for _ in source.batches(bottoms, torch.arange(len(data))):
+    with opened(source_of(network, data, Compute(folder=folder))) as source:
+        for _ in source.batches(network.blocks, SIZE):
             pass
     return sorted(folder.glob("*"))
 
@@ -245,10 +259,8 @@ def test_a_run_that_ends_early_leaves_no_file(tmp_path):
 
 def _interrupted(folder):
     network = captured("mlp", 0)
-    bottoms = [network.bottom(cut) for cut in network.blocks]
-    budget = Budget(folder=folder)
-    with Activations(bottoms, DATA, batch_size=SIZE, device="cpu", precision="float32", budget=budget) as source:
-        for _ in source.batches(bottoms, torch.arange(N)):
+    with opened(source_of(network, DATA, Compute(folder=folder))) as source:
+        for _ in source.batches(network.blocks, SIZE):
             raise RuntimeError("enough")
 
 
@@ -308,10 +320,8 @@ def test_a_folder_that_refuses_is_an_error(tmp_path):
 
 def test_the_disk_s_budget_holds(tmp_path):
     network = captured("mlp", 0)
-    bottoms = [network.bottom(cut) for cut in network.blocks]
-    budget = Budget(folder=tmp_path, disk=N * 16 * 4 / 1e9)
-    with Activations(bottoms, DATA, batch_size=SIZE, device="cpu", precision="float32", budget=budget) as source:
-        for _ in source.batches(bottoms, torch.arange(N)):
+    with opened(source_of(network, DATA, Compute(folder=tmp_path, disk=N * 16 * 4 / 1e9))) as source:
+        for _ in source.batches(network.blocks, SIZE):
             pass
     (one,) = tmp_path.iterdir()
     assert np.load(one).shape == (N, 16)
@@ -332,7 +342,7 @@ def test_both_kinds_keep_alike(tmp_path):
 
 
 def test_bfloat16_is_near_float32_and_not_the_same(uncached):
-    found = fitted("resnet18", Budget(memory=ENOUGH), precision="bfloat16")
+    found = fitted("resnet18", Compute(memory=ENOUGH), precision="bfloat16")
     assert [one.curve for one in found] != [one.curve for one in uncached["resnet18"]]
     for one, other in zip(found, uncached["resnet18"], strict=True):
         assert one.curve == pytest.approx(other.curve, rel=0.05)
@@ -340,11 +350,11 @@ def test_bfloat16_is_near_float32_and_not_the_same(uncached):
 
 
 def test_bfloat16_kept_or_not_is_the_same(tmp_path):
-    none = fitted("mlp", Budget(memory=0.0), precision="bfloat16")
-    assert_same_fits(none, fitted("mlp", Budget(memory=ENOUGH), precision="bfloat16"))
-    assert_same_fits(none, fitted("mlp", Budget(folder=tmp_path), precision="bfloat16"))
+    none = fitted("mlp", Compute(memory=0.0), precision="bfloat16")
+    assert_same_fits(none, fitted("mlp", Compute(memory=ENOUGH), precision="bfloat16"))
+    assert_same_fits(none, fitted("mlp", Compute(folder=tmp_path), precision="bfloat16"))
     # Not the files of a run in float32.
-    assert_same_fits(fitted("mlp", Budget(memory=0.0)), fitted("mlp", Budget(folder=tmp_path)))
+    assert_same_fits(fitted("mlp", Compute(memory=0.0)), fitted("mlp", Compute(folder=tmp_path)))
 
 
 def test_tops_of_several_networks_start_from_their_own_moments():

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import modelstitch.controls
+import modelstitch.stitching.controls
 import modelstitch.stitching.measured
-from modelstitch.budget import Budget
+from modelstitch.compute import Compute
 from modelstitch.comparison import compare_all
 from modelstitch.cut import capture_of
 from modelstitch.cut.place import Cut
@@ -24,7 +24,7 @@ from modelstitch.errors import (
 )
 from modelstitch.matching import Direct, TaskLoss
 from modelstitch.networks import build, weights_fingerprint
-from modelstitch.pairs import matching_cuts
+from modelstitch.stitching.places import matching_cuts
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.records import Store, open_records
 from modelstitch.seeding import generator
@@ -139,7 +139,7 @@ def test_canary_the_law_of_guessing_sees_what_leaks(controlled, monkeypatch, con
         "noise": lambda bottom, cuts, train, **_: bottom,
         "shuffled": lambda train, seed: (train, train),
     }
-    monkeypatch.setattr(modelstitch.controls, control, leaks[control])
+    monkeypatch.setattr(modelstitch.stitching.controls, control, leaks[control])
     records = stitch_all(*controlled[1], by=Direct(), controls=(control,))
     with pytest.raises(AssertionError, match="@layer"):
         assert_guessing(records.only(control=control))
@@ -206,9 +206,9 @@ def test_the_same_call_gives_the_same_records_and_touches_nothing(networks, reco
 def test_neither_room_for_activations_nor_a_cache_changes_a_record(networks, memory, tmp_path):
     by = TaskLoss(epochs=2, batch_size=16)
     expected = stitch_all(*networks.values(), TRAIN, TEST, by=by)
-    budgets = [Budget(memory=memory), *[Budget(memory=memory, folder=tmp_path)] * 2]
-    for budget in budgets:
-        assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=by, budget=budget), expected)
+    budgets = [Compute(memory=memory), *[Compute(memory=memory, folder=tmp_path)] * 2]
+    for compute in budgets:
+        assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=by, compute=compute), expected)
     assert list(tmp_path.glob("*.npy"))
 
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelstitch.budget import Budget
+from modelstitch.compute import Compute
 from modelstitch.errors import SettingError
 
 
 @given(sizes=st.lists(st.integers(1, 10**9), max_size=12), memory=st.floats(0.0, 8.0))
 def test_every_cut_is_in_one_run_and_no_run_is_larger_than_it_must_be(sizes, memory):
-    parts = Budget(memory=memory).chunks(sizes)
+    parts = Compute(memory=memory).chunks(sizes)
     assert [size for part in parts for size in sizes[part]] == sizes
     for part in parts:
         assert len(sizes[part]) == 1 or sum(sizes[part]) <= memory / 2 * 1e9
@@ -22,12 +22,12 @@ def test_every_cut_is_in_one_run_and_no_run_is_larger_than_it_must_be(sizes, mem
 
 
 def test_half_of_the_memory_or_the_disk_holds_what_is_kept():
-    assert Budget(memory=3.0).kept_bytes == 1.5e9
-    assert Budget(memory=3.0, folder="there", disk=7.0).kept_bytes == 7e9
+    assert Compute(memory=3.0).kept_bytes == 1.5e9
+    assert Compute(memory=3.0, folder="there", disk=7.0).kept_bytes == 7e9
 
 
 @pytest.mark.parametrize("size", [-1.0, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["memory", "disk"])
 def test_sizes_that_cannot_be_are_refused(name, size):
-    with pytest.raises(SettingError, match=f"a budget with {name}={size}\nfound: no such size\ndo:    give GB"):
-        Budget(**{name: size})
+    with pytest.raises(SettingError, match=f"a compute with {name}={size}\nfound: no such size\ndo:    give GB"):
+        Compute(**{name: size})

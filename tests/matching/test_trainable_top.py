@@ -14,7 +14,7 @@ from modelstitch.cut.frozen import frozen_view
 from modelstitch.data import epoch_order, steps_per_epoch
 from modelstitch.errors import SettingError
 from modelstitch.matching import FineTune, TaskLoss, fit, fit_all
-from modelstitch.matching.thaw import thawed
+from modelstitch.matching.trainable_top import thawed
 from modelstitch.networks import untrained, weights_fingerprint
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Permutation
@@ -77,7 +77,7 @@ def assert_untouched(network, before, by):
 
 @pytest.mark.parametrize("top", ["fresh", "trained"])
 def test_fine_tuning_leaves_the_network_as_it_was(network, top):
-    assert_untouched(network, weights_fingerprint(network), FineTune(epochs=1, batch_size=16, top=top))
+    assert_untouched(network, weights_fingerprint(network), TaskLoss(top="fresh", epochs=1, batch_size=16, top=top))
 
 
 def test_canary_a_top_that_shares_its_weights_is_caught(network, monkeypatch):
@@ -91,11 +91,11 @@ def test_canary_a_top_that_shares_its_weights_is_caught(network, monkeypatch):
 
     monkeypatch.setattr(matching_fit, "thawed", leaky)
     with pytest.raises(AssertionError, match="the network was changed"):
-        assert_untouched(network, weights_fingerprint(network), FineTune(epochs=1, batch_size=16))
+        assert_untouched(network, weights_fingerprint(network), TaskLoss(top="fresh", epochs=1, batch_size=16))
 
 
 def test_it_is_training_of_the_layers_above_written_out(network):
-    how = FineTune(epochs=2, batch_size=16, learning_rate=0.01, top="trained")
+    how = TaskLoss(top="fresh", epochs=2, batch_size=16, learning_rate=0.01, top="trained")
     halves = capture(network, TRAIN.example)
     found = fit(Identity(), halves.bottom(CUT), halves.top(CUT), TRAIN, by=how, seed=5)
     below, above = copy.deepcopy(network)[:1].eval(), copy.deepcopy(network)[1:].train()
@@ -118,7 +118,7 @@ def test_it_learns_more_than_a_stitch_can(network, bottom):
     top = capture(network, TRAIN.example).top(CUT)
     settings = {"epochs": 12, "batch_size": 16, "learning_rate": 0.03}
     stitch = fit(Affine(), bottom, top, TRAIN, by=TaskLoss(**settings))
-    tuned = fit(Affine(), bottom, top, TRAIN, by=FineTune(**settings))
+    tuned = fit(Affine(), bottom, top, TRAIN, by=TaskLoss(top="fresh", **settings))
     assert tuned.curve[-1] < stitch.curve[-1]
     assert tuned.curve[-1] < tuned.curve[0] / 1.5
 
@@ -126,7 +126,7 @@ def test_it_learns_more_than_a_stitch_can(network, bottom):
 def test_many_at_once_are_each_alone_and_stop_early(network, bottom):
     halves = capture(network, TRAIN.example)
     pairs = [(capture_of(bottom).bottom(cut), halves.top(cut)) for cut in (CUT, "block2")]
-    how = FineTune(epochs=4, batch_size=16, learning_rate=0.3, patience=1)
+    how = TaskLoss(top="fresh", epochs=4, batch_size=16, learning_rate=0.3, patience=1)
     together = fit_all(Affine(), pairs, TRAIN, by=how)
     for found, (below, above) in zip(together, pairs, strict=True):
         alone = fit(Affine(), below, above, TRAIN, by=how)
@@ -137,10 +137,10 @@ def test_many_at_once_are_each_alone_and_stop_early(network, bottom):
 
 def test_its_record_says_what_it_is_and_keeps_no_stitch(network):
     a, b = prepare(conv_net(7).eval(), "A", TEST), prepare(network, "B", TEST)
-    setting = Setting(Identity(), FineTune(epochs=1, batch_size=16))
+    setting = Setting(Identity(), TaskLoss(top="fresh", epochs=1, batch_size=16))
     (found,) = measure([Place(Stitching("A", CUT, "B", CUT))], a, b, TRAIN, TEST, setting)
     record = found.record
-    told = "FineTune(epochs=1, learning_rate=0.005, batch_size=16, start='identity', top='fresh')"
+    told = "TaskLoss(top="fresh", epochs=1, learning_rate=0.005, batch_size=16, start='identity', top='fresh')"
     assert (record.matching, found.stitch) == (told, None)
     assert record.error_top == b.outcome.error
     assert record.penalty == pytest.approx(record.error - b.outcome.error)
@@ -152,12 +152,12 @@ def test_its_record_says_what_it_is_and_keeps_no_stitch(network):
 def test_a_map_that_no_gradient_moves_is_refused(network):
     halves = capture(network, TRAIN.example)
     with pytest.raises(SettingError, match="cannot be followed downhill"):
-        fit(Permutation(), halves.bottom(CUT), halves.top(CUT), TRAIN, by=FineTune())
+        fit(Permutation(), halves.bottom(CUT), halves.top(CUT), TRAIN, by=TaskLoss(top="fresh", ))
 
 
 def test_a_top_begins_in_one_of_two_ways():
     unchecked = object.__new__(FineTune)  # The type checks of the tests would refuse it first.
-    for name, value in {**vars(FineTune()), "top": "new"}.items():
+    for name, value in {**vars(TaskLoss(top="fresh", )), "top": "new"}.items():
         object.__setattr__(unchecked, name, value)
     with pytest.raises(SettingError, match="top='new'\nfound: no such beginning\ndo:    choose one of fresh, trained"):
         unchecked.__post_init__()

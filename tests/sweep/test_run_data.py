@@ -2,7 +2,7 @@
 
 from images import write_tree
 from modelstitch.recipe import Data
-from modelstitch.sweep.material import Material
+from modelstitch.sweep.run_data import Material
 
 
 def test_a_folder_of_images_comes_in_the_size_that_is_asked(tmp_path, monkeypatch):

@@ -106,7 +106,7 @@ class LosesTheLast(Moments):
 @pytest.mark.parametrize("wrong", [BatchCentred, LosesTheLast])
 def test_canary_the_global_law_catches_wrong_sums(captured, monkeypatch, wrong):
     a, b = captured
-    monkeypatch.setattr("modelstitch.matching.statistics.Moments", wrong)
+    monkeypatch.setattr("modelstitch.activations.moments.Moments", wrong)
     (sums,) = paired_moments(a, b, [(a.find("block1"), b.find("block1"))], samples(), batch_size=11)
     x, y = (table(conv_net(seed, width), "block1", images()) for seed, width in ((0, 3), (1, 5)))
     with pytest.raises(AssertionError):
@@ -167,7 +167,7 @@ def test_canary_the_pairing_law_catches_two_orders(captured, monkeypatch):
     def wrong_rows(activation, kind):
         return rows(activation.flip(0) if next(calls) % 2 else activation, kind)
 
-    monkeypatch.setattr("modelstitch.matching.statistics.rows", wrong_rows)
+    monkeypatch.setattr("modelstitch.activations.moments.rows", wrong_rows)
     with pytest.raises(AssertionError):
         assert_paired_by_example(captured)
 

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from modelstitch import controls
-from modelstitch.budget import Budget
-from modelstitch.controls import noise, shuffled
+from modelstitch.compute import Compute
+from modelstitch.stitching.controls import noise, shuffled
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.networks import build, stem_reset, untrained, weights_fingerprint
 from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Identity
 from modelstitch.stitching import Setting, prepare
-from modelstitch.sweep.groups import Shared, run
+from modelstitch.stitching.pairing import Shared, run
 
 
 def points(n, seed):
@@ -178,7 +178,7 @@ def test_a_network_without_layers_that_reset_has_no_stem():
 def test_noise_has_the_moments_of_the_bottom_and_is_one_for_each_example(one):
     data = points(2000, 2)
     cuts = [one.captured.find(name) for name in ("layer1", "layer2")]
-    found = noise(one, cuts, data, seed=3, budget=Budget())
+    found = noise(one, cuts, data, seed=3, compute=Compute())
     drawn = found.captured.bottoms(cuts)(data.inputs)
     for cut, values in zip(cuts, drawn, strict=True):
         real = one.captured.bottom(cut)(data.inputs)
@@ -192,7 +192,7 @@ def test_noise_has_the_moments_of_the_bottom_and_is_one_for_each_example(one):
         some = torch.tensor([7, 3])
         assert torch.equal(found.captured.bottom(cut)(data.inputs[some]), values[some])
         assert not torch.equal(values[7], values[3])
-    again = noise(one, cuts, data, seed=4, budget=Budget()).captured.bottom(cuts[0])(data.inputs)
+    again = noise(one, cuts, data, seed=4, compute=Compute()).captured.bottom(cuts[0])(data.inputs)
     assert not torch.equal(again, drawn[0])
     assert found.captured.find("layer1") == cuts[0]
     assert torch.equal(found.captured.top("layer1")(drawn[0]), one.captured.top("layer1")(drawn[0]))
