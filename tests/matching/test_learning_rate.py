@@ -6,7 +6,7 @@ import torch
 from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import SettingError
-from modelstitch.matching import FineTune, TaskLoss, fit_all
+from modelstitch.matching import TaskLoss, fit_all
 from modelstitch.networks import build
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine
@@ -52,7 +52,7 @@ def test_a_number_is_the_rate_of_all(halves):
 def test_the_rule(channels, rate):
     assert TaskLoss().rate(channels) == pytest.approx(rate, rel=1e-12)
     assert TaskLoss(learning_rate=3e-3).rate(channels) == 3e-3
-    assert TaskLoss(top="fresh", ).rate(channels) == 5e-3
+    assert TaskLoss(top="fresh").rate(channels) == 5e-3
 
 
 def test_a_record_tells_the_rule():
@@ -65,8 +65,3 @@ def test_a_rule_that_is_not_known_is_refused():
     object.__setattr__(unchecked, "learning_rate", "by_depth")
     with pytest.raises(SettingError, match="'by_depth'\nfound: no such rule\ndo:    choose a number, or 'by_width'"):
         unchecked.__post_init__()
-
-
-def test_a_top_that_trains_along_wants_a_number():
-    with pytest.raises(SettingError, match="fine-tuning with learning_rate='by_width'\nfound: a rule for stitches"):
-        TaskLoss(top="fresh", learning_rate="by_width")

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import json
 
 import pytest
 import torch
@@ -9,17 +10,16 @@ from test_fit import TEST, TRAIN, conv_net, trained
 from torch.nn.functional import cross_entropy
 
 from modelstitch.cut import capture, capture_of
-from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.frozen import frozen_view
+from modelstitch.cut.replayed import Replayed
 from modelstitch.data import epoch_order, steps_per_epoch
 from modelstitch.errors import SettingError
-from modelstitch.matching import FineTune, TaskLoss, fit, fit_all
+from modelstitch.matching import TaskLoss, fit, fit_all
 from modelstitch.matching.trainable_top import thawed
 from modelstitch.networks import untrained, weights_fingerprint
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Permutation
-from modelstitch.stitching import Setting, Stitching, prepare, stitched_from
-from modelstitch.stitching.measured import Place, measure
+from modelstitch.stitching import stitch, stitched_from
 
 matching_fit = importlib.import_module("modelstitch.matching.fit")
 CUT = "block1"
@@ -77,7 +77,7 @@ def assert_untouched(network, before, by):
 
 @pytest.mark.parametrize("top", ["fresh", "trained"])
 def test_fine_tuning_leaves_the_network_as_it_was(network, top):
-    assert_untouched(network, weights_fingerprint(network), TaskLoss(top="fresh", epochs=1, batch_size=16, top=top))
+    assert_untouched(network, weights_fingerprint(network), TaskLoss(epochs=1, batch_size=16, top=top))
 
 
 def test_canary_a_top_that_shares_its_weights_is_caught(network, monkeypatch):
@@ -95,7 +95,7 @@ def test_canary_a_top_that_shares_its_weights_is_caught(network, monkeypatch):
 
 
 def test_it_is_training_of_the_layers_above_written_out(network):
-    how = TaskLoss(top="fresh", epochs=2, batch_size=16, learning_rate=0.01, top="trained")
+    how = TaskLoss(epochs=2, batch_size=16, learning_rate=0.01, top="trained")
     halves = capture(network, TRAIN.example)
     found = fit(Identity(), halves.bottom(CUT), halves.top(CUT), TRAIN, by=how, seed=5)
     below, above = copy.deepcopy(network)[:1].eval(), copy.deepcopy(network)[1:].train()
@@ -135,29 +135,39 @@ def test_many_at_once_are_each_alone_and_stop_early(network, bottom):
     assert any(len(found.curve) < 4 for found in together)
 
 
-def test_its_record_says_what_it_is_and_keeps_no_stitch(network):
-    a, b = prepare(conv_net(7).eval(), "A", TEST), prepare(network, "B", TEST)
-    setting = Setting(Identity(), TaskLoss(top="fresh", epochs=1, batch_size=16))
-    (found,) = measure([Place(Stitching("A", CUT, "B", CUT))], a, b, TRAIN, TEST, setting)
-    record = found.record
-    told = "TaskLoss(top="fresh", epochs=1, learning_rate=0.005, batch_size=16, start='identity', top='fresh')"
-    assert (record.matching, found.stitch) == (told, None)
-    assert record.error_top == b.outcome.error
-    assert record.penalty == pytest.approx(record.error - b.outcome.error)
+def test_its_record_says_what_it_is_and_keeps_no_stitch(network, monkeypatch):
+    kept = []
+    monkeypatch.setattr("modelstitch.stitching.measure.stitch_bytes", lambda *_: kept.append(1))
+    networks = {"A": conv_net(7).eval(), "B": network}
+    by = TaskLoss(epochs=1, batch_size=16, top="fresh")
+    record = stitch(f"A@{CUT} -> B@{CUT}", networks, TRAIN, TEST, family=Identity(), by=by)
+    assert json.loads(record.matching) == {
+        "name": "task",
+        "epochs": 1,
+        "learning_rate": "by_width",
+        "batch_size": 16,
+        "start": "least_squares",
+        "top": "fresh",
+    }
+    assert not kept
+    error = record.score("error")
+    assert record.penalty == pytest.approx(error.stitched - error.top)
     assert record.top_weights == weights_fingerprint(network)
-    with pytest.raises(SettingError, match="a fine-tuned top, which no store keeps"):
+    with pytest.raises(SettingError, match="a top that trained along, which no store keeps"):
         stitched_from(record, None, {}, TEST.example)
 
 
 def test_a_map_that_no_gradient_moves_is_refused(network):
     halves = capture(network, TRAIN.example)
-    with pytest.raises(SettingError, match="cannot be followed downhill"):
-        fit(Permutation(), halves.bottom(CUT), halves.top(CUT), TRAIN, by=TaskLoss(top="fresh", ))
+    with pytest.raises(SettingError, match="gradient descent cannot fit"):
+        fit(Permutation(), halves.bottom(CUT), halves.top(CUT), TRAIN, by=TaskLoss(top="fresh"))
 
 
-def test_a_top_begins_in_one_of_two_ways():
-    unchecked = object.__new__(FineTune)  # The type checks of the tests would refuse it first.
-    for name, value in {**vars(TaskLoss(top="fresh", )), "top": "new"}.items():
+def test_a_top_begins_in_one_of_three_ways():
+    unchecked = object.__new__(TaskLoss)  # The type checks of the tests would refuse it first.
+    for name, value in {**vars(TaskLoss()), "top": "new"}.items():
         object.__setattr__(unchecked, name, value)
-    with pytest.raises(SettingError, match="top='new'\nfound: no such beginning\ndo:    choose one of fresh, trained"):
+    with pytest.raises(
+        SettingError, match="top='new'\nfound: no such top\ndo:    choose one of frozen, fresh, trained"
+    ):
         unchecked.__post_init__()
