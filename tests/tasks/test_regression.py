@@ -86,10 +86,10 @@ def test_the_mean_of_the_targets_is_worth_0_and_the_targets_1():
     assert r2(-y, y) < 0
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e6 / 3, 1e-200])
+@pytest.mark.parametrize("value", [0.0, 1.0, 2 / 7, -1e6 / 7, 1e-100])
 @pytest.mark.parametrize("n", [2, 1000])
 def test_constant_targets_have_no_r2(value, n):
-    y = torch.stack([normal(n), torch.full((n,), value).double()], 1)
+    y = torch.stack([normal(n), torch.full((n,), value, dtype=torch.float64)], 1)
     message = rf"asked: the R² of {n} examples\nfound: 1 of 2 targets constant\ndo:    leave constant targets out, or"
     with pytest.raises(NumericalFailure, match=message):
         r2(y + 1, y)

@@ -63,9 +63,10 @@ def test_examples_that_do_not_count_have_no_score():
 def test_equal_examples_cancel_exactly_in_a_difference():
     rows = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0)).double()
     other = rows.clone()
-    other[500, 0] += 2.0**-20
+    other[500, 0] += 2.0**-50
     score = Score("loss", "test loss")
-    assert score.difference(other, rows) == pytest.approx(2.0**-20 / float(rows[:, 1].sum()), rel=1e-6)
+    assert score.difference(other, rows) == pytest.approx(2.0**-50 / float(rows[:, 1].sum()))
+    assert score.difference(other, rows) != score.value(other) - score.value(rows)
     assert dataclasses.replace(score, better="higher").difference(other, rows) < 0
 
 

@@ -119,6 +119,5 @@ class Imitation(Task):
 
 
 def _divergence(values: Tensor, targets: Tensor) -> Tensor:
-    # Another memory layout may be another kernel, whose logarithms of equal scores differ in the last digit.
-    q, p = (log_softmax(one.contiguous(), 1) for one in (values, targets))
-    return kl_div(q, p, reduction="none", log_target=True).sum(1)
+    # In logarithms, so that equal scores cancel exactly.
+    return kl_div(log_softmax(values, 1), log_softmax(targets, 1), reduction="none", log_target=True).sum(1)
