@@ -108,7 +108,7 @@ class Ranks:
                 for tensor, total in zip(alike, totals, strict=True):
                     tensor.copy_(total.view_as(tensor))
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter], examples: int) -> None:
+    def average_gradients(self, parameters: Iterable[nn.Parameter], examples: float) -> None:
         """Turn gradients of a loss summed over this part into those of its mean over the whole batch.
 
         Args:
