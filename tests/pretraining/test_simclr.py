@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from held import error_of
 from torch import nn
 
 from modelstitch.data import Samples, digits, distort
 from modelstitch.errors import DataError, NumericalFailure, SettingError
 from modelstitch.networks import build, weights_fingerprint
-from modelstitch.pretraining import Schedule, error_percent, fit_head, nt_xent, train_simclr
+from modelstitch.pretraining import Schedule, fit_head, nt_xent, train_simclr
 from modelstitch.pretraining.simclr import features, twins
 from modelstitch.seeding import generator
 
@@ -150,7 +151,7 @@ def test_the_head_changes_the_last_layer_alone_and_sees_eval_mode():
     assert curve[-1]["loss"] < curve[0]["loss"]
     assert not one.training
     # What the last row says of the learned layer holds of the network, up to the step from one batch to the next.
-    assert error_percent(one, FEW) == pytest.approx(curve[-1]["error"], abs=3)
+    assert error_of(one, FEW) == pytest.approx(curve[-1]["error"], abs=3)
 
 
 def test_features_are_what_the_last_layer_is_given():
@@ -167,7 +168,7 @@ def test_a_dead_channel_does_no_harm():
         one.layer1[0].weight[0], one.layer1[0].bias[0] = 0.0, -1.0
     fit_head(one, FEW, seed=0)
     assert one.fc.weight.isfinite().all()
-    assert error_percent(one, FEW) < 60
+    assert error_of(one, FEW) < 60
 
 
 @pytest.mark.parametrize("name", ["myrtle", "vit", "mlp"])
@@ -186,7 +187,7 @@ def test_a_head_on_what_simclr_learned_beats_one_on_untrained_features():
     errors = []
     for one in (untrained, trained):
         fit_head(one, SPLIT.train, seed=0)
-        errors.append(error_percent(one, SPLIT.test))
+        errors.append(error_of(one, SPLIT.test))
     # 20 % and 6 % when this was written.
     assert errors[1] < 0.6 * errors[0]
     assert errors[1] < 10

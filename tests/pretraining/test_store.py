@@ -4,6 +4,9 @@ import dataclasses
 import json
 
 import pytest
+import torch
+from held import Held, error_of
+from modelstitch.support.settings import spelled
 
 from modelstitch.data import DATA_SETS, LabelNoise, Split, Superclasses, digits, subset
 from modelstitch.errors import BadFile, SettingError
@@ -13,10 +16,13 @@ from modelstitch.pretraining import (
     SCHEDULES,
     Schedule,
     checkpoint_folder,
+    data_options,
     default_schedule,
-    error_percent,
+    scores_of,
     train_network,
 )
+from modelstitch.seeding import generator
+from modelstitch.tasks import MultiLabel, Regression
 
 SCHEDULE = Schedule(epochs=1)
 STORE = "modelstitch.pretraining.store"
@@ -48,7 +54,7 @@ def test_a_folder_says_how_its_network_came_about(tmp_path):
     assert config["data"]["shape"] == [1, 8, 8]
     assert config["training"].items() >= {"seed": 0, **dataclasses.asdict(SCHEDULE)}.items()
     assert len(config["training"]["curve"]) == 1
-    assert config["test_error"] == error_percent(network, small().test)
+    assert config["test_error"] == error_of(network, small().test)
     assert config["versions"].keys() == {"python", "torch"}
 
 
@@ -102,7 +108,7 @@ def test_a_damaged_folder_is_an_error_and_not_a_reason_to_train(tmp_path, monkey
         train(tmp_path)
 
 
-@pytest.mark.parametrize("at", ["train_supervised", "error_percent"])
+@pytest.mark.parametrize("at", ["train_supervised", "scores_of"])
 def test_an_interruption_leaves_no_folder_and_does_no_harm(tmp_path, monkeypatch, at):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -126,7 +132,7 @@ def test_checkpoints_are_the_network_on_its_way_and_change_nothing(tmp_path):
     assert last["weights"] == config["weights"] != first["weights"]
     assert first["training"] == {**config["training"], "epoch": 1, "curve": config["training"]["curve"][:1]}
     assert last["test_error"] == config["test_error"]
-    assert first["test_error"] == error_percent(network, small().test)
+    assert first["test_error"] == error_of(network, small().test)
     assert {key: first[key] for key in ("architecture", "options", "data")} == {
         key: config[key] for key in ("architecture", "options", "data")
     }
@@ -184,7 +190,7 @@ def test_simclr_is_told_with_both_curves_and_is_another_network(tmp_path, monkey
     assert config["training"]["head_curve"][-1].keys() == {"epoch", "loss", "error"}
     network, first = load_folder(checkpoint_folder(tmp_path / "a", 1))
     assert first["training"]["curve"] == config["training"]["curve"][:1]
-    assert first["test_error"] == error_percent(network, small().test) < 80
+    assert first["test_error"] == error_of(network, small().test) < 80
     assert config == train(tmp_path / "b", method="simclr", schedule=schedule)
     with pytest.raises(SettingError, match=r"found: training = .*'method': 'simclr'"):
         train(tmp_path / "a", schedule=schedule)
@@ -237,3 +243,78 @@ def test_the_default_on_digits_learns_them(tmp_path):
 def test_freezing_is_for_labels_alone(tmp_path):
     with pytest.raises(SettingError, match="supervised alone can"):
         train(tmp_path, method="simclr", freeze=["fc"])
+
+
+# Other tasks
+
+
+def numbers(n: int = 60) -> Split:
+    inputs = torch.randn(n, 3, 2, generator=generator("numbers"))
+    held = Held(inputs, inputs.flatten(1)[:, :2] * 2, "numbers")
+    return Split(held.take(slice(0, 40)), held.take(slice(40, n)))
+
+
+def fitted(folder, split=None, **changes):
+    settings = {"seed": 0, "folder": folder, "schedule": SCHEDULE, "widths": (4,), **changes}
+    return train_network("mlp", split or numbers(), **settings)
+
+
+def test_another_task_is_told_with_its_scores(tmp_path):
+    config = fitted(tmp_path, checkpoints=(1,))
+    assert config["task"] == spelled(Regression())
+    assert config["options"] == {"inputs": 6, "classes": 2, "widths": [4]}
+    assert config["data"].keys() == {"name", "shape", "train", "test"}
+    assert list(config["test"]) == [score.name for score in Regression().scores]
+    assert "test_error" not in config
+    network, stored = load_folder(tmp_path)
+    assert scores_of(network, numbers().test, Regression()) == stored["test"] == config["test"]
+    assert load_folder(checkpoint_folder(tmp_path, 1))[1]["test"] == config["test"]
+    assert fitted(tmp_path, task=Regression()) == config
+
+
+def test_another_task_is_another_network(tmp_path):
+    labelled = Split(*(Held(one.inputs, (one.targets > 0).float(), "numbers") for one in vars(numbers()).values()))
+    fitted(tmp_path, labelled, task=MultiLabel())
+    with pytest.raises(SettingError, match=r"found: task = .*multi_label"):
+        fitted(tmp_path, labelled, task=Regression())
+    plain = numbers()
+    labelled = Split(*(Held(one.inputs, (one.targets[:, 0] > 0).long(), "numbers") for one in vars(plain).values()))
+    fitted(tmp_path / "b", labelled)
+    _, config = load_folder(tmp_path / "b")
+    assert "test_error" in config
+    assert "task" not in config
+    (tmp_path / "b" / "config.json").write_text(json.dumps({**config, "task": spelled(MultiLabel())}))
+    with pytest.raises(SettingError, match=r"with task = None in .*\nfound: task = .*multi_label"):
+        fitted(tmp_path / "b", labelled)
+
+
+def test_simclr_learns_classes_alone(tmp_path):
+    with pytest.raises(SettingError, match="a method for classes"):
+        fitted(tmp_path, method="simclr")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "held", "options"),
+    [
+        ("mlp", Held(torch.zeros(4, 3, 2), torch.zeros(4)), {"inputs": 6, "classes": 1}),
+        ("mlp", Held(torch.zeros(4, 3, 2), torch.zeros(4, 5)), {"inputs": 6, "classes": 5}),
+        ("mlp", Held(torch.zeros(4, 3, 2), torch.tensor([0, 3, 1, 1])), {"inputs": 6, "classes": 4}),
+        ("resnet18", Held(torch.zeros(4, 3, 8, 8), torch.ones(4, 7).long()), {"channels": 3, "classes": 7}),
+        ("vit", Held(torch.zeros(4, 3, 8, 8), torch.zeros(4, 7)), {"channels": 3, "size": 8, "classes": 7}),
+        ("unet", Held(torch.zeros(4, 3, 8, 8), torch.ones(4, 8, 8).long()), {"channels": 3, "classes": 2}),
+        ("unet", Held(torch.zeros(4, 3, 8, 8), torch.zeros(4, 5, 8, 8)), {"channels": 3, "classes": 5}),
+        ("gpt", Held(torch.tensor([[0, 6], [1, 2]]), None), {"vocabulary": 7, "longest": 2}),
+    ],
+)
+def test_the_data_decide_what_goes_in_and_comes_out(architecture, held, options):
+    assert data_options(architecture, held) == options
+
+
+def test_a_vocabulary_holds_the_tokens_of_every_set():
+    sets = [Held(torch.tensor([[0, 6, 1]]), None), Held(torch.tensor([[0, 9]]), None)]
+    assert data_options("gpt", *sets) == {"vocabulary": 10, "longest": 3}
+
+
+def test_outputs_that_cannot_be_told_are_asked_for():
+    with pytest.raises(SettingError, match="targets of type NoneType\ndo:    name it: classes"):
+        data_options("mlp", Held(torch.zeros(4, 3), None))

@@ -108,12 +108,12 @@ class Ranks:
                 for tensor, total in zip(alike, totals, strict=True):
                     tensor.copy_(total.view_as(tensor))
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter], weight: float) -> None:
+    def average_gradients(self, parameters: Iterable[nn.Parameter], examples: float) -> None:
         """Turn gradients of a loss summed over this part into those of its mean over the whole batch.
 
         Args:
             parameters: those of one graph, the same on every process.
-            weight: of this process's part: how many examples it has, or whatever the mean is over.
+            examples: in this process's part.
         """
         if not self.several:
             return
@@ -123,7 +123,7 @@ class Ranks:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if not gradients:
             return
-        whole = torch.tensor(float(weight), device=gradients[0].device)
+        whole = torch.tensor(float(examples), device=gradients[0].device)
         self.sum([*gradients, whole])
         for gradient in gradients:
             gradient.div_(whole)

@@ -9,20 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from modelstitch.data import steps_per_epoch
+from modelstitch.data import Batch, steps_per_epoch
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.memory import kept_memory
 from modelstitch.parallel import among, place_for, ranks
 from modelstitch.parallel.norm import whole_batches
 from modelstitch.progress import track
+from modelstitch.tasks import Classification, Task, answer_of
+from modelstitch.tasks.task import ratio
+from modelstitch.tensors import call
 
 Curve = list[dict[str, int | float]]
-"""One row per epoch: ``epoch``, mean ``loss`` in nats, ``error`` in percent, both as seen while training."""
+"""One row per epoch: ``epoch``, the mean ``loss``, and of a classification the ``error`` in percent, as seen while
+training."""
 
 
 @dataclass(frozen=True)
@@ -56,32 +60,35 @@ class Schedule:
 
 def descend(
     module: nn.Module,
-    batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
+    batches: Callable[[int], Iterator[Batch]],
     *,
     examples: int,
     label: str,
+    task: Task,
     schedule: Schedule,
     device: str | torch.device | None,
     after_epoch: Callable[[Curve], None] | None,
     frozen: Sequence[nn.Module] = (),
 ) -> Curve:
-    """Lower the cross-entropy of a module's answers, in place on ``device``; it ends in eval mode on its own device.
+    """Lower a task's mean loss of a module's outputs, in place on ``device``; it ends in eval mode on its own device.
 
     Over several processes each takes its part of every batch, batch norms see the whole of it, and all end with the
     same weights, begun from the first process's.
 
     Args:
-        module: gives logits ``(n, choices)``.
-        batches: the inputs and the right choices of an epoch, which are numbered from 1.
+        module: is called with the inputs of a batch.
+        batches: the batches of an epoch; epochs are numbered from 1.
         examples: how many there are in an epoch.
         label: what is being learned, in a few words.
+        task: whose loss to lower.
         schedule: how long and how fast.
         device: where to compute; by default this process's own where there are several, else the CPU.
         after_epoch: called with the curve so far; it may change the module's mode and nothing else.
         frozen: modules within, which stay in eval mode.
 
     Raises:
-        NumericalFailure: the loss is not finite.
+        TaskMismatch: outputs, targets and task do not belong together.
+        NumericalFailure: the loss is not finite; noticed at the end of its epoch.
     """
     home = next(module.parameters()).device
     module.to(place_for(device))
@@ -104,7 +111,8 @@ def descend(
         for one in frozen:
             one.eval()
         with kept_memory(), whole_batches(module):
-            curve.append({"epoch": epoch, **_epoch(module, tracked, optimiser, drops)})
+            row = _epoch(module, tracked, task, optimiser, drops, check=epoch == 1)
+        curve.append({"epoch": epoch, **row})
         if after_epoch is not None:
             after_epoch(curve)
     module.to(home).eval()
@@ -113,42 +121,92 @@ def descend(
 
 def _epoch(
     module: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Iterator[Batch],
+    task: Task,
     optimiser: torch.optim.Optimizer,
     drops: torch.optim.lr_scheduler.LRScheduler,
+    *,
+    check: bool,
 ) -> dict[str, float]:
-    """One pass; the mean loss and the error in percent on the way."""
-    device = next(module.parameters()).device
-    total, wrong, seen = 0.0, 0, 0
-    for inputs, targets in batches:
-        whole = len(targets)
-        inputs, targets = ranks().part(inputs).to(device), ranks().part(targets).to(device)
-        with among(ranks().sharing(whole)):
-            logits, value = _step(module, inputs, targets, whole, optimiser)
-            wrong += int((logits.argmax(1) != targets).sum()) * ranks().counts
+    """One pass; the mean loss on the way and, of a classification, the error in percent."""
+    device, seen = next(module.parameters()).device, _Seen(task)
+    for number, whole in enumerate(batches):
+        own = _own(whole)
+        # Counted where the batch is made: a number asked of another device waits for all that it still has to do.
+        weights = [float(task.weights(one).sum()) for one in (whole, own)]
+        batch = own.to(device)
+        with among(ranks().sharing(whole.n)):
+            outputs = call(module, batch.inputs)
+            if check and not number:
+                task.check(outputs, batch)
+            loss = _step(module, outputs, batch, task, weights[1], optimiser)
+            seen.add(outputs, loss, batch, whole.n, weights[0])
         drops.step()
-        total += value * whole
-        seen += whole
-    everywhere = torch.tensor(wrong)
-    ranks().sum([everywhere])
-    return {"loss": total / seen, "error": 100 * int(everywhere) / seen}
+    return seen.row()
+
+
+def _own(whole: Batch) -> Batch:
+    """This process's rows of a batch."""
+    rows = ranks().part(torch.arange(whole.n))
+    return whole.part(slice(int(rows[0]), int(rows[-1]) + 1)) if ranks().several else whole
 
 
 def _step(
-    module: nn.Module, inputs: Tensor, targets: Tensor, whole: int, optimiser: torch.optim.Optimizer
-) -> tuple[Tensor, float]:
-    """One step on a batch, of which this process may hold a part: its logits, and the mean loss of the whole."""
-    logits = module(inputs)
+    module: nn.Module, outputs: Any, batch: Batch, task: Task, weight: float, optimiser: torch.optim.Optimizer
+) -> Tensor:
+    """One step on a batch, of which this process may hold a part; the mean loss, or the sum over this part."""
     # Parts are uneven, so that their means say nothing of the whole: one of several processes sums over its part.
-    loss = cross_entropy(logits, targets, reduction="sum" if ranks().several else "mean")
-    # Summed before it is judged, so that all processes see a loss that is not finite.
-    total = loss.detach().clone()
-    ranks().sum([total])
-    value = float(total) / (whole if ranks().several else 1)
-    if not math.isfinite(value):
-        raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
+    loss = task.losses(outputs, batch).sum() if ranks().several else task.loss(outputs, batch)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    ranks().average_gradients(module.parameters(), len(targets))
+    ranks().average_gradients(module.parameters(), weight)
     optimiser.step()
-    return logits.detach(), value
+    return loss.detach()
+
+
+class _Seen:
+    """What an epoch's steps came to, kept on the device until its end: a number read at each step would wait for it.
+
+    Args:
+        task: of a classification, wrong answers are counted as well.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._counts_errors = isinstance(task, Classification)
+        self._losses: list[Tensor] = []
+        self._wrong: list[Tensor] = []
+        self._factors: list[float] = []
+        self._weight, self._examples = 0.0, 0
+
+    def add(self, outputs: Any, loss: Tensor, batch: Batch, n: int, weight: float) -> None:
+        """Take one step: its loss as `_step` gives it; the examples and the weight of its whole batch."""
+        here = ranks()
+        # A batch too small to share is everyone's, and the first process alone counts it.
+        self._losses.append(loss if here.counts else torch.zeros_like(loss))
+        self._factors.append(1.0 if here.several else weight)
+        self._weight += weight
+        self._examples += n
+        if self._counts_errors:
+            wrong = (answer_of(outputs).detach().argmax(1) != batch.targets).sum()
+            self._wrong.append(wrong if here.counts else torch.zeros_like(wrong))
+
+    def row(self) -> dict[str, float]:
+        """What the curve tells of the epoch.
+
+        Raises:
+            NumericalFailure: the loss of a step is not finite, or no example counts.
+        """
+        losses = torch.stack(self._losses)
+        # Summed before it is judged, so that all processes see a loss that is not finite.
+        ranks().sum([losses])
+        total = 0.0
+        for value, factor in zip(losses.tolist(), self._factors, strict=True):
+            if not math.isfinite(value):
+                raise NumericalFailure("train a network", f"a loss of {value}", "lower the learning rate")
+            total += value * factor
+        row = {"loss": ratio(total, self._weight, "training loss")}
+        if self._counts_errors:
+            wrong = torch.stack(self._wrong).sum()
+            ranks().sum([wrong])
+            row["error"] = 100 * int(wrong) / self._examples
+        return row

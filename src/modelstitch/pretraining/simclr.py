@@ -10,20 +10,22 @@ together, and the labels enter through ``fc`` alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from modelstitch.data import Samples, distort, epoch_order
-from modelstitch.data.samples import check_samples
+from modelstitch.activations import outputs_over
+from modelstitch.data import Batch, Samples, check_samples, distort, epoch_order
 from modelstitch.errors import DataError, SettingError
 from modelstitch.parallel import place_for
 from modelstitch.parallel.exchange import rows_of_all
 from modelstitch.pretraining.descent import Curve, Schedule, descend
-from modelstitch.pretraining.supervised import train_supervised
+from modelstitch.pretraining.supervised import BATCH, train_supervised
 from modelstitch.seeding import generator, seeded
+from modelstitch.tasks import Classification
 
 TEMPERATURE = 0.5
 PROJECTED = 128
@@ -121,13 +123,13 @@ def train_simclr(
 
     place = place_for(device)
 
-    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(epoch: int) -> Iterator[Batch]:
         order = epoch_order(len(samples), schedule.batch_size, generator("order", seed, epoch))
         draws = generator("distortion", seed, epoch)
         for picked in torch.split(order, schedule.batch_size):
             images = samples.inputs[picked].to(place)
             views = torch.cat([distort(images, flip=samples.flip, generator=draws) for _ in range(2)])
-            yield samples.normalised(255 * views), twins(len(picked))
+            yield Batch(samples.normalised(255 * views), twins(len(picked)))
 
     with seeded("projection", seed):
         contrast = _Contrast(network)
@@ -137,6 +139,7 @@ def train_simclr(
         batches,
         examples=len(samples),
         label=f"{samples.name} simclr",
+        task=Classification(),
         schedule=schedule,
         device=place,
         after_epoch=after_epoch,
@@ -168,7 +171,8 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | t
     place = place_for(device)
     network.to(place).eval()
     with torch.no_grad():
-        found = torch.cat([features(network, inputs.to(place)).cpu() for inputs, _ in samples.batches()])
+        run = outputs_over(partial(features, network), samples, size=BATCH, device=str(place))
+        found = torch.cat([outputs.cpu() for _, outputs, _ in run])
     network.to(home)
     mean, std = found.mean(0), found.std(0)
     # A dead channel has no scale of its own, and tells nothing.

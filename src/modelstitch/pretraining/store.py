@@ -15,14 +15,18 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from modelstitch.data import Samples, Split
+from modelstitch.data import Examples, Samples, Split
 from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks import Config, build, load_folder, save_network, weights_fingerprint
 from modelstitch.networks.folder import CONFIG
 from modelstitch.parallel import by_first, place_for
 from modelstitch.pretraining.descent import Curve, Schedule
+from modelstitch.pretraining.from_data import data_options
 from modelstitch.pretraining.simclr import TEMPERATURE, fit_head, train_simclr
-from modelstitch.pretraining.supervised import error_percent, train_supervised
+from modelstitch.pretraining.supervised import scores_of, task_for, train_supervised
+from modelstitch.support.settings import spelled
+from modelstitch.tasks import Classification, Task
+from modelstitch.tensors import leaves
 
 Method = Literal["supervised", "simclr"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -51,10 +55,11 @@ _FOUND = ("curve", "head_curve")
 
 def train_network(
     architecture: str,
-    split: Split,
+    split: Split[Examples],
     *,
     seed: int,
     folder: str | Path,
+    task: Task | None = None,
     method: Method = "supervised",
     schedule: Schedule | None = None,
     checkpoints: Sequence[int] = (),
@@ -71,51 +76,59 @@ def train_network(
             or other labels make another network.
         seed: keys the initial weights, the order and the augmentation.
         folder: the network folder to write.
+        task: what the network learns, as of `train_supervised`; a folder with another task holds another network.
         method: ``supervised``, or ``simclr``: the labels are seen by the last layer alone, which is fitted afterwards.
         schedule: how long and how fast; by default the data set's own for that method.
         checkpoints: epochs after which the network is kept as well, each time in the network folder that
-            `checkpoint_folder` names, with the curve so far and the test error then. They change nothing else.
+            `checkpoint_folder` names, with the curve so far and its scores then. They change nothing else.
         start: a network of the same architecture whose weights to begin with; untouched, and told by their fingerprint.
         freeze: as of `train_supervised`.
         device: where to compute; it is no part of what is asked. By default this process's own where there are
             several, else the CPU.
-        options: the architecture's own; input size and classes are taken from the data unless told here.
+        options: the architecture's own; what the data decide (`data_options`) is taken from them unless told here.
 
     Returns:
-        The configuration as stored: what was asked, the learning curve, and ``test_error`` in percent. One by simclr
-        names its method and has two curves, the other being the last layer's, ``head_curve``.
+        The configuration as stored: what was asked, the learning curve, and ``test_error`` in percent; of a task other
+        than classification ``task`` as JSON, and ``test`` with each of its scores. One by simclr names its method and
+        has two curves, the other being the last layer's, ``head_curve``.
 
     Raises:
         SettingError: the folder holds another network or lacks a checkpoint, there is no such epoch or method, the
-            data has no default schedule, the start is another architecture, or a pattern freezes nothing.
+            data has no default schedule, the start is another architecture, a pattern freezes nothing, the task cannot
+            be guessed, or simclr is asked of another task than classification.
+        TaskMismatch: the network's outputs, the targets and the task do not belong together.
+        NumericalFailure: the loss, or an output for a test example, is not finite.
         BadFile: the folder holds a damaged network.
         NotWritable: the folder refuses.
     """
     _check_method(method)
     schedule = schedule or default_schedule(split.train.name, method)
     _check_epochs(checkpoints, schedule)
-    options = {**data_options(architecture, split.train), **options}
-    asked = _asked(architecture, options, split, seed, method, schedule)
+    options = {**data_options(architecture, split.train, split.test), **options}
+    network = _built(architecture, seed, options, start)
+    task = task_for(network, split.train, task)
+    asked = _asked(architecture, options, split, seed, method, schedule) | _told(task, method)
     asked["training"] |= _begun(start, freeze, method)
     if there := _stored(folder, asked, checkpoints):
         return there
     place = place_for(device)
-    network = _built(architecture, seed, options, start)
 
     def keep(folder: str | Path, **told: Any) -> Config:
-        if method == "simclr":
+        if isinstance(split.train, Samples) and method == "simclr":
             told["head_curve"] = fit_head(network, split.train, seed=seed, device=place)
-        found = {"test_error": error_percent(network.eval(), split.test, device=place), "versions": _versions()}
-        return _saved(network, {**asked, "training": {**asked["training"], **told}, **found}, folder)
+        scores = scores_of(network.eval(), split.test, task, device=place)
+        found = {"test_error": scores["error"]} if isinstance(task, Classification) else {"test": scores}
+        training = {**asked["training"], **told}
+        return _saved(network, {**asked, "training": training, **found, "versions": _versions()}, folder)
 
     def after_epoch(curve: Curve) -> None:
         if len(curve) in checkpoints:
             keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
 
     settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
-    settings |= {"freeze": freeze} if freeze else {}
-    train = train_simclr if method == "simclr" else train_supervised
-    return keep(folder, curve=train(network, split.train, **settings))
+    if isinstance(split.train, Samples) and method == "simclr":
+        return keep(folder, curve=train_simclr(network, split.train, **settings))
+    return keep(folder, curve=train_supervised(network, split.train, task=task, freeze=freeze, **settings))
 
 
 @by_first
@@ -157,6 +170,19 @@ def _built(architecture: str, seed: int, options: dict[str, Any], start: nn.Modu
     return network
 
 
+def _told(task: Task, method: str) -> Config:
+    """What a configuration says of the task; classification goes without saying.
+
+    Raises:
+        SettingError: a method that cannot learn the task.
+    """
+    if spelled(task) == spelled(Classification()):
+        return {}
+    if method != "supervised":
+        raise SettingError(f"learn {spelled(task)} by {method}", "a method for classes", "learn it supervised")
+    return {"task": spelled(task)}
+
+
 def _check_epochs(checkpoints: Sequence[int], schedule: Schedule) -> None:
     for epoch in checkpoints:
         if not 1 <= epoch <= schedule.epochs:
@@ -169,7 +195,7 @@ def _versions() -> dict[str, str]:
 
 
 def _asked(
-    architecture: str, options: dict[str, Any], split: Split, seed: int, method: str, schedule: Schedule
+    architecture: str, options: dict[str, Any], split: Split[Examples], seed: int, method: str, schedule: Schedule
 ) -> Config:
     """The part of a configuration that is known before training, as JSON gives it back."""
     train = split.train
@@ -180,11 +206,10 @@ def _asked(
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
         "data": {
             "name": train.name,
-            "shape": list(train.inputs.shape[1:]),
+            "shape": list(leaves(train.example)[0].shape[1:]),
             "train": train.fingerprint,
             "test": split.test.fingerprint,
-            "mean": list(train.mean),
-            "std": list(train.std),
+            **({"mean": list(train.mean), "std": list(train.std)} if isinstance(train, Samples) else {}),
         },
         "training": {"seed": seed, **told, **dataclasses.asdict(schedule)},
     }
@@ -208,21 +233,13 @@ def _stored(folder: str | Path, asked: Config, checkpoints: Sequence[int]) -> Co
 def _check_same(folder: str | Path, asked: Config) -> Config:
     _, config = load_folder(folder)
     training = {key: value for key, value in config.get("training", {}).items() if key not in _FOUND}
-    held = {**{key: config.get(key) for key in asked}, "training": training}
-    for key, value in asked.items():
-        if held[key] != value:
+    # A task that goes without saying is told by neither.
+    for key in dict.fromkeys([*asked, "task"]):
+        wanted, there = asked.get(key), training if key == "training" else config.get(key)
+        if wanted != there:
             do = "name another folder, or remove this one"
-            raise SettingError(f"train a network with {key} = {value} in {folder}", f"{key} = {held[key]}", do)
+            raise SettingError(f"train a network with {key} = {wanted} in {folder}", f"{key} = {there}", do)
     return config
-
-
-def data_options(architecture: str, samples: Samples) -> dict[str, int]:
-    """What the data decides about a network."""
-    shape = samples.inputs.shape
-    size = {"inputs": shape[1:].numel()} if architecture == "mlp" else {"channels": shape[1]}
-    if architecture == "vit":
-        size["size"] = shape[2]
-    return {**size, "classes": samples.classes}
 
 
 def default_schedule(data: str, method: str = "supervised") -> Schedule:

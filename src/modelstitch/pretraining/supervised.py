@@ -1,4 +1,4 @@
-"""How a network learns its labels: SGD on the cross-entropy, as `modelstitch.pretraining.descent` has it.
+"""How a network learns its targets: SGD on a task's loss, as `modelstitch.pretraining.descent` has it.
 
 Order and augmentation are keyed by seed and epoch.
 """
@@ -9,21 +9,30 @@ from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from modelstitch.data import Samples, epoch_order
-from modelstitch.data.samples import check_samples
-from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.activations import outputs_over
+from modelstitch.compute import home_of
+from modelstitch.cut.view import frozen_view
+from modelstitch.data import Batch, Examples, Samples, as_samples, epoch_order, steps_per_epoch
+from modelstitch.errors import DataError, SettingError, did_you_mean
 from modelstitch.pretraining.descent import Curve, Schedule, descend
 from modelstitch.seeding import generator
+from modelstitch.tasks import Classification, Task, guess, joined_outcome
+from modelstitch.tensors import call
+
+BATCH = 256
+"""Examples that are judged at a time."""
+_LOOKED_AT = 20
 
 
 def train_supervised(
     network: nn.Module,
-    samples: Samples,
+    data: object,
     *,
     schedule: Schedule,
     seed: int,
+    task: Task | None = None,
     device: str | torch.device | None = None,
     after_epoch: Callable[[Curve], None] | None = None,
     freeze: Sequence[str] = (),
@@ -31,10 +40,11 @@ def train_supervised(
     """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
 
     Args:
-        network: gives logits ``(n, classes)``.
-        samples: what to learn, augmented as they say.
+        network: is called with the inputs of a batch; gives what the task judges, such as logits ``(n, classes)``.
+        data: what to learn: `Examples`, augmented as they say, or what `modelstitch.data.as_samples` takes.
         schedule: how long and how fast.
         seed: keys the order of the examples and their augmentation.
+        task: whose loss to lower; guessed where it can only be one.
         device: where to compute; by default this process's own where there are several, else the CPU.
         after_epoch: called with the curve so far, to look at the network as it is then; it may change its mode and
             nothing else.
@@ -42,20 +52,25 @@ def train_supervised(
             by their running statistics.
 
     Returns:
-        One row per epoch, measured on the augmented examples while they are learnt.
+        One row per epoch, measured on the augmented examples while they are learnt: ``epoch``, ``loss``, and of a
+        classification ``error`` in percent.
 
     Raises:
-        DataError: the samples cannot be learnt from.
+        DataError: the examples cannot be learnt from.
+        TaskMismatch: outputs, targets and task do not belong together.
         NumericalFailure: the loss is not finite.
-        SettingError: a pattern that matches no module, or nothing is left to train.
+        SettingError: a pattern that matches no module, nothing is left to train, or the task cannot be guessed.
     """
-    check_samples(samples)
+    examples = _examples(data)
+    if not steps_per_epoch(len(examples), schedule.batch_size):
+        raise DataError(f"train on {examples.name!r}", f"{len(examples)} examples", "give two or more")
+    task = task_for(network, examples, task)
     frozen = frozen_modules(network, freeze)
     held = [weight for one in frozen for weight in one.parameters() if weight.requires_grad]
 
-    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = epoch_order(len(samples), schedule.batch_size, generator("order", seed, epoch))
-        return samples.batches(schedule.batch_size, order, generator("augmentation", seed, epoch))
+    def batches(epoch: int) -> Iterator[Batch]:
+        order = epoch_order(len(examples), schedule.batch_size, generator("order", seed, epoch))
+        return examples.batches(schedule.batch_size, order, generator("augmentation", seed, epoch))
 
     for weight in held:
         weight.requires_grad_(False)
@@ -63,8 +78,9 @@ def train_supervised(
         return descend(
             network,
             batches,
-            examples=len(samples),
-            label=samples.name,
+            examples=len(examples),
+            label=examples.name,
+            task=task,
             schedule=schedule,
             device=device,
             after_epoch=after_epoch,
@@ -73,6 +89,55 @@ def train_supervised(
     finally:
         for weight in held:
             weight.requires_grad_(True)
+
+
+def _examples(data: object) -> Examples:
+    if isinstance(data, Examples) and not isinstance(data, Samples):
+        return data
+    return as_samples(data)
+
+
+def task_for(network: nn.Module, examples: Examples, task: Task | None) -> Task:
+    """The task that was given, or the one that it can only be; the number of classes is left to the network.
+
+    Raises:
+        TaskMismatch: no task fits the network's outputs and the targets.
+        SettingError: several fit.
+    """
+    if task is not None:
+        return task
+    if isinstance(examples, Samples):
+        return Classification()
+    # Of the batch, not of the examples: a network may have outputs for more classes than it learns.
+    batch = examples.batch(slice(0, _LOOKED_AT)).to(home_of(network))
+    with torch.no_grad():
+        return guess(batch, call(frozen_view(network), batch.inputs))
+
+
+def scores_of(
+    network: nn.Module, examples: Examples, task: Task, *, device: str | torch.device = "cpu"
+) -> dict[str, float]:
+    """What a network's answers are worth, by the name of each of the task's scores, in their units.
+
+    Args:
+        network: in eval mode, on any device; it is left on its own.
+        examples: what to judge it on.
+        task: by what.
+        device: where to compute.
+
+    Raises:
+        TaskMismatch: outputs, targets and task do not belong together.
+        NumericalFailure: an output is not finite.
+    """
+    home, outcomes = home_of(network), []
+    network.to(device)
+    with torch.no_grad():
+        for _, outputs, batch in outputs_over(network, examples, size=BATCH, device=str(device)):
+            task.check(outputs, batch)
+            outcomes.append(task.judge(outputs, batch))
+    network.to(home)
+    sums = joined_outcome(outcomes).sums
+    return {score.name: score.value(sums[score.name]) for score in task.scores}
 
 
 def frozen_modules(network: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
@@ -87,21 +152,3 @@ def frozen_modules(network: nn.Module, freeze: Sequence[str]) -> list[nn.Module]
     if all(id(weight) in held for weight in network.parameters()):
         raise SettingError(f"freeze {', '.join(freeze)}", "nothing left to train", "leave something out")
     return found
-
-
-@torch.no_grad()
-def error_percent(network: nn.Module, samples: Samples, *, device: str | torch.device = "cpu") -> float:
-    """Share of the samples whose highest logit is not that of their class, in percent.
-
-    Args:
-        network: in eval mode, on any device; it is left on its own.
-        samples: what to judge it on.
-        device: where to compute.
-    """
-    home = next(network.parameters()).device
-    network.to(device)
-    wrong = sum(
-        int((network(inputs.to(device)).argmax(1).cpu() != labels).sum()) for inputs, labels in samples.batches()
-    )
-    network.to(home)
-    return 100 * wrong / len(samples)
