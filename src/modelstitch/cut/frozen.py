@@ -66,37 +66,6 @@ def _derived(module: nn.Module) -> Iterable[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(plain) if isinstance(leaf, Tensor) and not leaf.is_leaf]
 
 
-@contextmanager
-def unchanged_buffers(view: nn.Module) -> Iterator[None]:
-    """Within it the view may run; a buffer that this changes is put back, and becomes the view's own copy.
-
-    A forward that counts its calls (``self.seen += 1``) changes a buffer in eval mode too. The view shares its buffers
-    with the caller's network, which must stay as it is.
-    """
-    before = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in view.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        for module, name, buffer, kept in before:
-            if not _same_bits(buffer, kept):
-                buffer.copy_(kept)
-                module._buffers[name] = kept
-            elif module._buffers.get(name) is not buffer:
-                module._buffers[name] = buffer
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    if torch.equal(one, other):
-        return True
-    # NaN differs from itself, and is no change.
-    return one.is_floating_point() and torch.equal(one.nan_to_num(), other.nan_to_num())
-
-
 _train_norm: TrainNorm | None = None
 
 
