@@ -7,9 +7,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from fixtures import NETWORKS, captured, images, network_of, vectors
+from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.replayed.recording import record
-from modelstitch.cut.frozen import frozen_view
 
 
 def recorded(network, *inputs):

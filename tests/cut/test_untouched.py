@@ -7,9 +7,9 @@ from torch import nn
 
 from fixtures import images, vectors
 from modelstitch.cut import capture
+from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import own_state, run_untouched
-from modelstitch.cut.frozen import frozen_view
 from modelstitch.errors import NotCuttable
 
 replays = pytest.mark.filterwarnings("ignore:.*is replayed by hooks")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -32,11 +32,10 @@ class Replayed(Capture):
         self.name, self.replayed = type(view).__name__, reason
         self.view, self._modules = view, dict(view.named_modules())
         self._args, self._kwargs = _few(args, kwargs)
-        self._main = (*self._args, *self._kwargs.values())[0]
         given = [*self._args, *self._kwargs.values()]
-        named = list(self._kwargs) or input_names(view, len(given))
-        pairs = zip(named, given, strict=True)
-        self.entries = tuple(Entry(name, tuple(t.shape[1:]), t.dtype, bool(self._kwargs)) for name, t in pairs)
+        named = zip(list(self._kwargs) or input_names(view, len(given)), given, strict=True)
+        self.entries = tuple(Entry(name, tuple(t.shape[1:]), t.dtype, bool(self._kwargs)) for name, t in named)
+        self._main = given[0]
         self._noise = Noise(tuple(self._main.shape[1:]), self._main.dtype, int(not self._main.any()))
         recording = record(view, self._args, self._kwargs)
         legal = self._legal(recording)
@@ -120,7 +119,7 @@ class Replayed(Capture):
     def _bottom(self, cuts: Sequence[Cut]) -> nn.Module:
         return Taking(self.view, list(self._kwargs), [self._path_of[cut.name] for cut in cuts])
 
-    def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
+    def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
         if cut.name == "output":
             return Giving(), partial(with_first, self._form)
         return Putting(self.view, list(self._kwargs), self._path_of[cut.name], self._noise), Whole()
