@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import modelstitch.comparison.all_pairs as all_pairs
-from modelstitch.comparison import calibrate, compare_all
 from modelstitch.activations import laid_out
+from modelstitch.comparison import calibrate, compare_all
 from modelstitch.cut import Part, capture
 from modelstitch.data import Samples
 from modelstitch.errors import (

@@ -21,9 +21,9 @@ from several import several
 from torch import nn
 
 import modelstitch as ms
-from modelstitch.compute import Compute
 from modelstitch.cli import main
 from modelstitch.cli.sweep import _engine
+from modelstitch.compute import Compute
 from modelstitch.data import digits
 from modelstitch.errors import SettingError
 from modelstitch.matching import fit

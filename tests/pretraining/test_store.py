@@ -6,7 +6,6 @@ import json
 import pytest
 import torch
 from held import Held, error_of
-from modelstitch.support.settings import spelled
 
 from modelstitch.data import DATA_SETS, LabelNoise, Split, Superclasses, digits, subset
 from modelstitch.errors import BadFile, SettingError
@@ -22,6 +21,7 @@ from modelstitch.pretraining import (
     train_network,
 )
 from modelstitch.seeding import generator
+from modelstitch.support.settings import spelled
 from modelstitch.tasks import MultiLabel, Regression
 
 SCHEDULE = Schedule(epochs=1)

@@ -5,15 +5,15 @@ import dataclasses
 import importlib
 from collections import Counter
 
+import modelstitch.stitching.measured
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import modelstitch.stitching.controls
-import modelstitch.stitching.measured
-from modelstitch.compute import Compute
 from modelstitch.comparison import compare_all
+from modelstitch.compute import Compute
 from modelstitch.cut import capture_of
 from modelstitch.cut.place import Cut
 from modelstitch.data import Samples
@@ -24,12 +24,12 @@ from modelstitch.errors import (
 )
 from modelstitch.matching import Direct, TaskLoss
 from modelstitch.networks import build, weights_fingerprint
-from modelstitch.stitching.places import matching_cuts
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.records import Store, open_records
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
 from modelstitch.stitching import Setting, prepare
+from modelstitch.stitching.places import matching_cuts
 from modelstitch.sweep import groups, stitch, stitch_all
 
 matching_fit = importlib.import_module("modelstitch.matching.fit")

@@ -9,13 +9,13 @@ from torch import nn
 
 from modelstitch import controls
 from modelstitch.compute import Compute
-from modelstitch.stitching.controls import noise, shuffled
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.networks import build, stem_reset, untrained, weights_fingerprint
 from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Identity
 from modelstitch.stitching import Setting, prepare
+from modelstitch.stitching.controls import noise, shuffled
 from modelstitch.stitching.pairing import Shared, run
 
 

@@ -11,8 +11,8 @@ from modelstitch.recipe import parse_recipe
 from modelstitch.records import Store
 from modelstitch.sweep import estimate, run_recipe
 from modelstitch.sweep.executors import Processes
-from modelstitch.sweep.run import shop_of
 from modelstitch.sweep.plan import plan_of
+from modelstitch.sweep.run import shop_of
 
 RECIPE = """\
 name: freeze

@@ -13,7 +13,7 @@ from torch import nn
 
 from modelstitch.activations import outputs_over
 from modelstitch.compute import home_of
-from modelstitch.cut.view import frozen_view
+from modelstitch.cut.frozen import frozen_view
 from modelstitch.data import Batch, Examples, Samples, as_samples, epoch_order, steps_per_epoch
 from modelstitch.errors import DataError, SettingError, did_you_mean
 from modelstitch.pretraining.descent import Curve, Schedule, descend
