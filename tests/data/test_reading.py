@@ -240,6 +240,8 @@ def test_documents_in_lists_where_those_of_a_batch_are_of_one_length():
 def test_two_numbers_an_example_are_two_inputs_whatever_the_batch(size):
     data = as_examples(loader(lambda i: ((KINDS[i], LABELS[i]), SCORES[i]), 20, size))
     check(data, (KINDS, LABELS[:20]), SCORES[:20])
+    named = as_examples(loader(lambda i: ((KINDS[i], LABELS[i]), {"a": SCORES[i], "b": SCORES[i]}), 20, size))
+    check(named, (KINDS, LABELS[:20]), {"a": SCORES[:20], "b": SCORES[:20]})
 
 
 def test_how_a_loader_pads_does_not_matter():

@@ -113,8 +113,13 @@ def _lists_documents(batch: Any) -> bool:
     return arrays and any(len(one) != n for one in inputs)
 
 
-def _n(part: Any) -> int:
-    return len(part) if hasattr(part, "__len__") else -1
+def _n(targets: Any) -> int:
+    """How many examples a batch's targets are of; -1 where they do not tell."""
+    if isinstance(targets, Mapping):
+        targets = list(targets.values())
+    if isinstance(targets, (tuple, list)) and targets and _is_array(targets[0]):
+        targets = targets[0]
+    return len(targets) if hasattr(targets, "__len__") else -1
 
 
 def parts_of(part: Any) -> Parts:
