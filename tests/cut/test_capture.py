@@ -11,8 +11,8 @@ from torch.utils import _pytree as pytree
 
 from fixtures import NETWORKS, PostActNet, Tiny, answer, captured, images, main, network_of, sides, vectors
 from modelstitch.cut import bottom, capture, cuts, top
-from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.frozen import frozen_view
+from modelstitch.cut.replayed import Replayed
 from modelstitch.errors import CutNotFound, IllegalCut, NotCuttable, ShapeMismatch
 
 every_network = pytest.mark.parametrize("name", NETWORKS)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures import NETWORKS, captured, images, network_of, vectors
+from fixtures import NETWORKS, captured, vectors
 from modelstitch.cut import capture
 from modelstitch.cut.identity import identity_of_modules
 from modelstitch.stitched import Stitched
@@ -161,5 +161,3 @@ def test_the_source_of_forward_counts():
     one = type("Same", (nn.Module,), {"__module__": "m", "forward": Branching.forward})
     other = type("Same", (nn.Module,), {"__module__": "m", "forward": Otherwise.forward})
     assert identity_of_modules(one()) != identity_of_modules(other())
-
-

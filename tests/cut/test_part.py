@@ -8,8 +8,8 @@ from torch import nn
 
 from fixtures import NETWORKS, answer, captured, images, main, network_of, sides, vectors
 from modelstitch.cut import capture
-from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.frozen import frozen_view
+from modelstitch.cut.replayed import Replayed
 
 HOOKS = [name for name in nn.Module().__dict__ if "hook" in name]
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from fixtures import NETWORKS, Branchy, captured, images, main, network_of, sides, vectors
 from modelstitch.cut import capture
-from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.frozen import frozen_view
+from modelstitch.cut.replayed import Replayed
 from modelstitch.errors import IllegalCut, NotCuttable
 
 BOTH = ["plain", "postact", "branching", "transformer", "text"]

@@ -9,8 +9,8 @@ from test_fit import TEST, TRAIN, conv_net, trained
 from torch.nn.functional import cross_entropy
 
 from modelstitch.cut import capture, capture_of
-from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.frozen import frozen_view
+from modelstitch.cut.replayed import Replayed
 from modelstitch.data import epoch_order, steps_per_epoch
 from modelstitch.errors import SettingError
 from modelstitch.matching import FineTune, TaskLoss, fit, fit_all

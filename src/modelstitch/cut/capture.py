@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from modelstitch.cut.exported import Exported, NotExportable
+from modelstitch.cut.frozen import frozen_view, unchanged_buffers
 from modelstitch.cut.part import Bottom, Capture, Top
 from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
-from modelstitch.cut.frozen import frozen_view, unchanged_buffers
 from modelstitch.errors import NotCuttable, ShapeMismatch
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -111,7 +111,7 @@ def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Ten
         )
     try:
         # On copies: a forward may write into its inputs and its buffers.
-        with torch.no_grad(), unchanged_buffers(view):
+        with torch.no_grad(), unchanged_buffers(view, parted=True):
             view(*(t.clone() for t in args), **{key: t.clone() for key, t in kwargs.items()})
     except Exception as problem:
         raise ShapeMismatch(

@@ -67,15 +67,18 @@ def _derived(module: nn.Module) -> Iterable[Tensor]:
 
 
 @contextmanager
-def unchanged_buffers(view: nn.Module) -> Iterator[None]:
-    """Within it the view may run; a buffer that this changes is put back, and becomes the view's own copy.
+def unchanged_buffers(network: nn.Module, *, parted: bool = False) -> Iterator[None]:
+    """Within it a network may run; a buffer that this changes is put back.
 
-    A forward that counts its calls (``self.seen += 1``) changes a buffer in eval mode too. The view shares its buffers
-    with the caller's network, which must stay as it is.
+    A forward that counts its calls (``self.seen += 1``) changes a buffer in eval mode too.
+
+    Args:
+        network: a caller's network, or a view that shares its buffers.
+        parted: whether the view goes on with a buffer of its own where one was changed.
     """
     before = [
         (module, name, buffer, buffer.detach().clone())
-        for module in view.modules()
+        for module in network.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
@@ -84,8 +87,9 @@ def unchanged_buffers(view: nn.Module) -> Iterator[None]:
     finally:
         for module, name, buffer, kept in before:
             if not _same_bits(buffer, kept):
-                buffer.copy_(kept)
-                module._buffers[name] = kept
+                with torch.no_grad():
+                    buffer.copy_(kept)
+                module._buffers[name] = kept if parted else buffer
             elif module._buffers.get(name) is not buffer:
                 module._buffers[name] = buffer
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-
 from torch import nn
 from torch.fx import Graph, GraphModule, Interpreter
 from torch.fx.traceback import preserve_node_meta

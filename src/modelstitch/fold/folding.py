@@ -21,8 +21,8 @@ from torch.fx import Node
 
 from modelstitch.cut import Capture, capture_of
 from modelstitch.cut.exported import Exported
-from modelstitch.cut.lengths import sizes
 from modelstitch.cut.frozen import standard_attention
+from modelstitch.cut.lengths import sizes
 from modelstitch.cut.wiring import Wiring
 from modelstitch.errors import CannotFold
 from modelstitch.fold.affine import affine_of

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
+from modelstitch.cut.frozen import unchanged_buffers
 from modelstitch.data.samples import Samples
 from modelstitch.errors import ClassMismatch, DataError, NumericalFailure
 from modelstitch.tensors import Labels
@@ -119,9 +120,10 @@ def evaluate(network: Network, samples: Samples, *, batch_size: int = 512) -> Ou
     """
     outcomes = []
     device = _device_of(network)
-    with torch.no_grad(), _eval_mode(network):
+    with torch.no_grad(), _eval_mode(network), _buffers_kept(network):
         for inputs, labels in samples.batches(batch_size):
-            logits = network(inputs.to(device))
+            # A copy: a network may write into its input.
+            logits = network(inputs.to(device, copy=True))
             if logits.ndim != 2 or logits.shape[1] != samples.classes:
                 raise ClassMismatch(
                     asked=f"answers to {samples.name!r}, which has {samples.classes} classes",
@@ -187,6 +189,10 @@ def _device_of(network: Network) -> torch.device:
         for tensor in itertools.chain(network.parameters(), network.buffers()):
             return tensor.device
     return torch.device("cpu")
+
+
+def _buffers_kept(network: Network) -> contextlib.AbstractContextManager[None]:
+    return unchanged_buffers(network) if isinstance(network, nn.Module) else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from modelstitch.cut import Bottom, Entry, Top
 from modelstitch.stitched.portable import Portable
