@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from modelstitch.cut.form import Entry, Whole, input_names
 from modelstitch.cut.frozen import SwitchingNorm, pair_up, standard_attention
 from modelstitch.cut.norms import switching_view
-from modelstitch.cut.part import Capture, Entry, Whole, input_names
+from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
 from modelstitch.errors import NotCuttable
 from modelstitch.seeding import generator

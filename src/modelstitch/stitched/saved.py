@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from modelstitch.cut import Cut, Entry, Part, capture
-from modelstitch.cut.part import Form
+from modelstitch.cut.form import Form
 from modelstitch.cut.run import Run
 from modelstitch.cut.spelling import Unspeakable, graph_of, spelled
 from modelstitch.errors import BadFile, CannotExport
