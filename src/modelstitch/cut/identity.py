@@ -26,7 +26,8 @@ from modelstitch.cut.spelling import spelled_target
 from modelstitch.cut.wiring import norm_arguments
 from modelstitch.tensors import fingerprint
 
-_NO_DROPOUT = frozenset({"aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default"})
+_COPIES = frozenset({"aten.clone.default", "aten.alias.default"})
+_DROPOUT = frozenset({"aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default"})
 _PLAIN = (int, float, str, bool, type(None))
 
 
@@ -72,8 +73,10 @@ def _needed(graph: Graph) -> set[Node]:
 
 
 def _passes_on(node: Node) -> bool:
-    """Whether a node gives what it is given: dropout in eval mode."""
-    return node.op == "call_function" and str(node.target) in _NO_DROPOUT and node.args[2] is False
+    """Whether a node gives what it is given: dropout in eval mode, of which export may leave a copy."""
+    if node.op != "call_function":
+        return False
+    return str(node.target) in _COPIES or (str(node.target) in _DROPOUT and node.args[2] is False)
 
 
 def _line(whole: GraphModule, node: Node, number: Mapping[Node, int]) -> str:
