@@ -31,6 +31,7 @@ def prediction_agreement(x: RowsLike, y: RowsLike) -> float:
         NumericalFailure: a logit is not finite, or one network gives every example the same logits.
 
     Example:
+        >>> import torch
         >>> prediction_agreement(torch.eye(3), torch.eye(3)[[0, 1, 1]])
         0.6666666666666666
     """
@@ -57,6 +58,7 @@ def error_overlap(x: RowsLike, y: RowsLike, labels: object) -> float:
         NumericalFailure: a logit is not finite, or neither network makes an error: there is nothing to share.
 
     Example:
+        >>> import torch
         >>> error_overlap(torch.eye(3), torch.eye(3)[[0, 2, 2]], torch.tensor([1, 1, 2]))
         0.5
     """

@@ -48,7 +48,7 @@ class Measure:
 
     Example:
         >>> from modelstitch.measures import MEASURES
-        >>> MEASURES["cka"](torch.eye(3), 2 * torch.eye(3))
+        >>> MEASURES["cka"](torch.eye(3, 2), 2 * torch.eye(3, 2))
         1.0
     """
 

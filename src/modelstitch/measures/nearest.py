@@ -20,6 +20,7 @@ from torch import Tensor
 from modelstitch.errors import NumericalFailure
 from modelstitch.measures.scale import times_power
 
+_BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
 _EPSILON = torch.finfo(torch.float64).eps
 TIE = 16 * _EPSILON
 """Chords of unit rows that differ by less are equal: each of four roundings of either row moves a chord by ε/2."""
@@ -79,7 +80,10 @@ def nearest(unit: Float64[Tensor, "n p"], squares: Float64[Tensor, "n n"], error
     lost = 0
     for i in (wanted != doubtful.sum(1)).nonzero().flatten().tolist():
         rivals, places = doubtful[i].nonzero().flatten(), int(wanted[i])
-        chords = torch.linalg.vector_norm(unit[rivals] - unit[i], dim=1)
+        # By differences, and without a copy of most rows where most are rivals.
+        others_too = 2 * len(rivals) > len(unit)
+        chords = torch.cdist(unit[i : i + 1], unit if others_too else unit[rivals], compute_mode=_BY_DIFFERENCES)[0]
+        chords = chords[rivals] if others_too else chords
         last = chords.kthvalue(places).values
         inside = chords < last - TIE
         tied = (chords - last).abs() <= TIE

@@ -49,6 +49,7 @@ def mutual_knn(x: RowsLike, y: RowsLike, *, k: int = _K) -> float:
         Huh et al. 2024, appendix A.
 
     Example:
+        >>> import torch
         >>> x = torch.arange(12.0).view(6, 2).square()
         >>> mutual_knn(x, 2 * x, k=2)
         1.0
@@ -81,6 +82,7 @@ def cknna(x: RowsLike, y: RowsLike, *, k: int = _K) -> float:
         Huh et al. 2024, appendix A.
 
     Example:
+        >>> import torch
         >>> x = torch.arange(12.0).view(6, 2).square()
         >>> round(cknna(x, 2 * x, k=2), 12)
         1.0

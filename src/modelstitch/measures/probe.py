@@ -47,6 +47,7 @@ def linear_probe(
         NumericalFailure: a value is not finite, or the regression has not converged.
 
     Example:
+        >>> import torch
         >>> x, labels = torch.tensor([[0.0], [0.1], [1.0], [1.1]]), torch.tensor([0, 0, 1, 1])
         >>> linear_probe(x, labels, x + 0.05, labels)
         1.0
