@@ -1,0 +1,240 @@
+"""Words: the names, titles and units of everything that a record, a recipe, a table or a figure speaks of.
+
+This is the only list of them. A new control, measure, score, family, matching or task adds one line here; tables,
+figures, pages and the command line take it from here. A name that is not listed is shown as it stands.
+Beware: nothing here computes anything, and nothing here loads torch. The rooms that do are held to this list by tests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """What something is called.
+
+    Args:
+        title: in tables, figures and pages.
+        line: what it is, in a sentence.
+        unit: of its values; of a score, of its penalty; empty for a number without unit.
+    """
+
+    title: str
+    line: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Control(Word):
+    """What a control is called.
+
+    Args:
+        title: in tables, figures and pages.
+        line: what it is, in a sentence.
+        unit: empty.
+        reading: what its penalties say, in a sentence.
+    """
+
+    reading: str = ""
+
+
+@dataclass(frozen=True)
+class MeasureWord(Word):
+    """What a measure is called.
+
+    Args:
+        title: in tables, figures and pages.
+        line: what it is, in a sentence.
+        unit: of its values.
+        farthest: of a distance, the most it can be; None for a similarity, where more is more similar.
+        of_activations: whether it looks at activations alone, before any stitch.
+    """
+
+    farthest: float | None = None
+    of_activations: bool = True
+
+
+CONTROLS = {
+    "self": Control("self-stitches", "A network stitched to itself by the identity.", reading="They must lose 0."),
+    "untrained": Control(
+        "untrained bottoms",
+        "Bottoms that never saw data, at a scale of their own.",
+        reading="Where these cost little, a low penalty of a trained bottom says little too.",
+    ),
+    "stem_reset": Control(
+        "the top's own bottoms with a fresh stem",
+        "The tops' own bottoms with a fresh first layer: all but the stem is trained.",
+        reading="The code of Bansal, Nakkiran and Barak (2021) measured this in place of an untrained bottom.",
+    ),
+    "noise": Control(
+        "noise in place of bottoms",
+        "Noise in place of the bottom's activations: nothing can be known, so the score must be that of a guess.",
+    ),
+    "shuffled": Control(
+        "stitches fitted on shuffled pairs",
+        "Fitted with each example's activations beside another's, measured on examples as they are.",
+        reading="Where these cost little, the stitch knows what it was not told.",
+    ),
+}
+"""Stitchings whose answer is known beforehand; `modelstitch.controls` makes them."""
+
+SCORES = {
+    "error": Word("test error", "Share of the test examples that get a wrong class.", unit="points"),
+    "loss": Word("test loss", "Mean cross-entropy over the test examples.", unit="nats"),
+}
+"""What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``."""
+
+MEASURES = {
+    "agreement_top": MeasureWord(
+        "agreement with the top",
+        "share of the test examples that get the class which the top's own network gives them",
+        of_activations=False,
+    ),
+    "agreement_bottom": MeasureWord(
+        "agreement with the bottom",
+        "share of the test examples that get the class which the bottom's own network gives them",
+        of_activations=False,
+    ),
+    "cka": MeasureWord("linear CKA", "linear CKA of the activations at the two cuts, a row for each position"),
+    "cka_debiased": MeasureWord("linear CKA, debiased", "the same from unbiased estimates"),
+    "cca": MeasureWord("mean CCA", "mean canonical correlation"),
+    "svcca": MeasureWord("SVCCA", "the same of the components that hold 99 % of the variance"),
+    "pwcca": MeasureWord("PWCCA", "the same weighted by how much of the bottom's activations each direction explains"),
+    "procrustes": MeasureWord("Procrustes distance", "distance after the best rotation, 0 to √2", farthest=2**0.5),
+    "procrustes_angular": MeasureWord(
+        "angular Procrustes distance", "the same as an angle, 0 to π/2", unit="radians", farthest=1.5707963267948966
+    ),
+    "residual": MeasureWord(
+        "residual of direct matching",
+        "share of the activations' variance at the top's cut that the best direct map leaves",
+        of_activations=False,
+    ),
+}
+"""What a record holds beside its scores."""
+
+FAMILIES = {
+    "identity": Word("Identity", "no map at all"),
+    "permutation": Word("Permutation", "the channels in another order"),
+    "orthogonal": Word("Orthogonal", "the channels rotated or reflected"),
+    "affine": Word("Affine", "an affine map of channels, by a convolution"),
+    "bn_affine_bn": Word("BNAffineBN", "an affine map between two batch norms"),
+}
+"""The sets that a stitch is chosen from."""
+
+MATCHINGS = {
+    "direct": Word("Direct", "the top's own activations matched in closed form"),
+    "task": Word("TaskLoss", "the loss of the stitched network minimised by descent"),
+}
+"""How a stitch is chosen."""
+
+TASKS = {
+    "classification": Word("Classification", "one class an example"),
+}
+"""What the outputs of a network mean."""
+
+_SETTINGS = {**FAMILIES, **MATCHINGS, **TASKS}
+
+
+def spoken(told: str) -> str:
+    """A setting for tables and figures, as Python would write it: what a record holds as JSON text.
+
+    Args:
+        told: the JSON of a setting, or of a list of them, which is a chain; empty for none. Other text is given back
+            as it stands.
+
+    Example:
+        >>> spoken('{"name": "affine", "kernel": 1}'), spoken('[{"name": "direct"}, {"name": "mine", "k": null}]')
+        ('Affine(kernel=1)', 'Direct(), then mine(k=None)')
+        >>> spoken(""), spoken("by hand")
+        ('none', 'by hand')
+    """
+    if not told:
+        return "none"
+    try:
+        found = json.loads(told)
+    except ValueError:
+        return told
+    chain = found if isinstance(found, list) else [found]
+    if not chain or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in chain):
+        return told
+    return ", then ".join(map(_called, chain))
+
+
+def _called(setting: dict[str, object]) -> str:
+    name = str(setting["name"])
+    told = ", ".join(f"{key}={value!r}" for key, value in setting.items() if key != "name")
+    return f"{_SETTINGS[name].title if name in _SETTINGS else name}({told})"
+
+
+def title_of(name: str) -> str:
+    """The title of a score or a measure; of an unknown one its name, in words.
+
+    Example:
+        >>> title_of("error"), title_of("cka"), title_of("top_5_error")
+        ('test error', 'linear CKA', 'top 5 error')
+    """
+    known = SCORES.get(name) or MEASURES.get(name)
+    return known.title if known else name.replace("_", " ")
+
+
+def unit_of(name: str) -> str:
+    """The unit of a score's penalty or of a measure; empty of an unknown one."""
+    known = SCORES.get(name) or MEASURES.get(name)
+    return known.unit if known else ""
+
+
+def value_unit(score: str, unit: str) -> str:
+    """The unit of a score's values, where that of its penalty is ``unit``: a difference of percentages is in points.
+
+    Example:
+        >>> value_unit("error", "points"), value_unit("loss", "nats"), value_unit("R²", "R²")
+        ('%', 'nats', '')
+    """
+    return "" if unit == title_of(score) else "%" if unit == "points" else unit
+
+
+def with_unit(text: str, unit: str) -> str:
+    """A title with the unit of what is under it.
+
+    Example:
+        >>> with_unit("penalty", "points"), with_unit("R²", "R²"), with_unit("penalty", "")
+        ('penalty, points', 'R²', 'penalty')
+    """
+    return text if unit in ("", text) else f"{text}, {unit}"
+
+
+def amount(score: str, unit: str) -> str:
+    """What a penalty of a score counts.
+
+    Example:
+        >>> amount("error", "points"), amount("R²", "R²"), amount("perplexity", "")
+        ('points of test error', 'R²', 'perplexity')
+    """
+    title = title_of(score)
+    return title if unit in ("", title) else f"{unit} of {title}"
+
+
+def penalty_title(scores: Iterable[tuple[str, str]]) -> str:
+    """The title of an axis or a column of penalties.
+
+    Args:
+        scores: the score and the unit of each penalty; several of records that were judged by several tasks.
+
+    Example:
+        >>> penalty_title([("error", "points")]), penalty_title([("R²", "R²"), ("error", "points")]), penalty_title([])
+        ('penalty, points of test error', 'penalty, R² or points of test error', 'penalty')
+    """
+    return with_unit("penalty", " or ".join(dict.fromkeys(amount(*each) for each in scores)))
+
+
+def decimals(unit: str) -> int:
+    """How many decimals of a penalty are shown.
+
+    Example:
+        >>> f"{1.23456:+.{decimals('points')}f} points, {0.123456:+.{decimals('nats')}f} nats"
+        '+1.23 points, +0.1235 nats'
+    """
+    return 2 if unit == "points" else 4
