@@ -20,6 +20,7 @@ import speed
 
 import modelstitch as ms
 from modelstitch.figures import connectivity_curves
+from modelstitch.vocabulary import spoken
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,9 +59,9 @@ def _recipe(frame: pd.DataFrame) -> str:
         f"Base errors: {', '.join(f'{name} {error:.2f} %' for name, error in bases.items())}. "
         f"Self-stitches with the identity: {len(selves)}, penalties from {selves.min():.2f} to {selves.max():.2f}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
-        f"Data {first['data']}, fitted on {first['n_fit']:,}, measured on {first['n_test']:,}; `{first['family']}` by "
-        f"`{first['matching']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {versions}; "
-        f"{first['device']}, {first['threads']} thread."
+        f"Data {first['data']}, fitted on {first['n_fit']:,}, measured on {first['n_test']:,}; "
+        f"`{spoken(first['family'])}` by `{spoken(first['matching'])}`, batch norm {first['batch_norm']}, "
+        f"seed {first['seed']}; {versions}; {first['device']}, {first['threads']} thread."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from judged import Found, NotRun, Value, by_cut, chosen, difference, over_seeds, records, within
+
+from modelstitch.vocabulary import spoken
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIVITY = ROOT / "results" / "connectivity"
@@ -76,7 +79,8 @@ def blind(label: str, figure: str, of: str, under: str, like: tuple[str, str]) -
 
 def kernels() -> Found:
     """The largest change that a wider kernel brings at any cut."""
-    frame = chosen("fig4", "net", "net")
+    frame = chosen("fig4", "net", "net").copy()
+    frame["family"] = frame["family"].map(spoken)
     plain = frame[frame["family"] == "Affine(kernel=1)"].set_index("top_cut")
     changes = []
     for _, row in frame[frame["family"] != "Affine(kernel=1)"].iterrows():
@@ -118,7 +122,7 @@ def tuned(label: str, control: str) -> Callable[[], Found]:
 
     def found() -> Found:
         frame = chosen("fig8", "net", "net", control=control).set_index("top_cut")
-        tuned = frame["matching"].str.startswith("FineTune")
+        tuned = frame["matching"].map(lambda told: json.loads(told).get("top", "frozen") != "frozen")
         columns = ["penalty", "penalty_low", "penalty_high"]
         (value, low, high), (other, other_low, other_high) = (frame[one][columns].mean() for one in (tuned, ~tuned))
         return within(label, [Value(value - other, low - other_high, high - other_low)], high=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ import pandas as pd
 
 import modelstitch as ms
 from modelstitch.figures.style import styled
+from modelstitch.vocabulary import spoken
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 STARTS = {"least_squares": "least squares", "identity": "identity", "random": "random"}
 COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#000000")
 SHAPES = ("circle", "square", "triangle-up", "diamond")
-RATES = ("0.001", "0.003", "0.005", "0.01", "'by_width'")
+RATES = ("0.001", "0.003", "0.005", "0.01", "by_width")
 DEFAULT = RATES[-1]
 RULE = "the default begins at 0.005 up to 25 channels and at 0.128 / channels above"
 ALLOWED = 0.3
@@ -147,10 +147,11 @@ def schedules() -> pd.DataFrame:
     ``quick`` says at which rate 500 steps began; where it says nothing, a whole schedule began at 1e-3.
     """
     frame = ms.open_records(RESULTS / "short_schedule" / "records.jsonl").to_pandas()
-    told = frame["matching"].map(lambda text: re.search(r"epochs=(\d+), learning_rate=(.+?),.*start='(\w+)'", text))
-    frame["epochs"] = [int(one[1]) if one else 0 for one in told]
-    frame["start"] = [one[3] if one else "least_squares" for one in told]
-    frame["quick"] = [one[2] if one and one[2] != RATES[0] else "" for one in told]
+    told = [json.loads(matching) for matching in frame["matching"]]
+    rates = [str(one.get("learning_rate", RATES[0])) for one in told]
+    frame["epochs"] = [one.get("epochs", 0) for one in told]
+    frame["start"] = [one.get("start", "least_squares") for one in told]
+    frame["quick"] = ["" if rate == RATES[0] else rate for rate in rates]
     return _paired(frame)
 
 
@@ -177,7 +178,8 @@ def _short_schedule(frame: pd.DataFrame) -> str:
     slow = frame[frame["quick"] == ""]
     longest, from_it = _longest(frame), slow[slow["start"] == "least_squares"]
     columns = {f"{many}": from_it[from_it["epochs"] == many] for many in sorted(from_it["epochs"].unique())}
-    columns |= {_steps(rate): part for rate, part in frame.groupby("quick") if rate}
+    quick = sorted(filter(None, frame["quick"].unique()), key=lambda rate: (rate != DEFAULT, rate))
+    columns |= {_steps(rate): frame[frame["quick"] == rate] for rate in quick}
     others = {told: slow[(slow["start"] == start) & (slow["epochs"] == longest)] for start, told in STARTS.items()}
     penalties = {name: found.set_index(["pair", "top_cut"])["penalty"] for name, found in {**columns, **others}.items()}
     best = pd.concat([penalties[told] for told in STARTS.values()], axis=1).min(axis=1)
@@ -199,7 +201,7 @@ def _short_schedule(frame: pd.DataFrame) -> str:
         f"The other two starts were followed at {len(penalties['random'])} of these {len(best)} places. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"{first['data']}, fitted on {first['n_fit']:,} train images, measured on {first['n_test']:,}; "
-        f"`{first['family']}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_made(frame)}"
+        f"`{spoken(first['family'])}`, batch norm {first['batch_norm']}, seed {first['seed']}; {_made(frame)}"
     )
     return _table(["cut", *names.values()], rows, below)
 
@@ -207,12 +209,14 @@ def _short_schedule(frame: pd.DataFrame) -> str:
 def _longer(frame: pd.DataFrame) -> str:
     """A row a cut: 500 steps at each rate and in sixteen bits, and thirty epochs; means over the pairs that have it."""
     frame = _paired(frame)
-    matching, coarse = frame["matching"], frame["matching"].str.contains("bfloat16")
-    told = {"least squares alone": matching.str.startswith("Direct")}
-    rates = [rate for rate in RATES if matching.str.contains(f"epochs=7, learning_rate={rate},").any()]
+    matchings = frame["matching"].map(json.loads)
+    epochs, rate_of = (matchings.map(lambda one, name=name: one.get(name)) for name in ("epochs", "learning_rate"))
+    coarse = matchings.map(lambda one: one.get("precision") == "bfloat16")
+    told = {"least squares alone": matchings.map(lambda one: one["name"] == "direct")}
+    rates = [rate for rate in RATES if ((epochs == 7) & (rate_of.map(str) == rate)).any()]
     for rate in rates:
-        told[_steps(rate)] = matching.str.contains(f"epochs=7, learning_rate={rate},") & ~coarse
-    told |= {f"{_steps(RATES[0])}, bfloat16": coarse, "30 epochs": matching.str.contains("epochs=30,")}
+        told[_steps(rate)] = (epochs == 7) & (rate_of.map(str) == rate) & ~coarse
+    told |= {f"{_steps(RATES[0])}, bfloat16": coarse, "30 epochs": epochs == 30}
     found = {name: frame[where].set_index(["pair", "top_cut"])["penalty"] for name, where in told.items()}
     pairs = frame["pair"].nunique()
     rows = [

@@ -19,6 +19,7 @@ import pandas as pd
 
 import modelstitch as ms
 from modelstitch.figures.style import GREY, styled, wrapped
+from modelstitch.vocabulary import spoken
 
 NAME = re.compile(r"seed\d+(?:(?P<kind>\+features|\+noise|#)(?P<amount>[\d.]+))?")
 KINDS = {
@@ -71,7 +72,7 @@ def measured(folder: Path) -> pd.DataFrame:
     """One row for each value: kind and amount of spurious features, pair, stage, what it is, its change from plain."""
     records = ms.open_records(folder / "records.jsonl").to_pandas()
     ok = records[records["status"] == "ok"]
-    direct = ok["matching"].str.startswith("Direct")
+    direct = ok["matching"].map(lambda told: json.loads(told)["name"] == "direct")
     flattened = pd.DataFrame(lines(folder / "cka.jsonl"))
     # Both matchings meet the same activations, so that CKA stands twice in the records.
     parts = [(flattened, "cka", "flattened"), (ok[direct], "cka", "position")]
@@ -178,11 +179,11 @@ def _recipe(folder: Path) -> list[str]:
     """How the records were made: data and sizes, how many, the stitches, versions and machine."""
     records = ms.open_records(folder / "records.jsonl").to_pandas()
     first, n = records.iloc[0], lines(folder / "cka.jsonl")[0]["n"]
-    matchings = " and ".join(f"`{matching}`" for matching in records["matching"].unique())
+    matchings = " and ".join(f"`{spoken(matching)}`" for matching in records["matching"].unique())
     return [
         f"data {first['data']}, fitted on {first['n_fit']:,}, measured on {first['n_test']:,}, flattened CKA on {n:,}",
         f"{len(records)} stitchings, {int((records['status'] == 'failed').sum())} failed",
-        f"`{first['family']}` by {matchings}, batch norm {first['batch_norm']}, seed {first['seed']}",
+        f"`{spoken(first['family'])}` by {matchings}, batch norm {first['batch_norm']}, seed {first['seed']}",
         ", ".join(f"{name} {version}" for name, version in first["versions"].items()),
         f"{first['device']}, {first['threads']} thread, commit {first['commit']}",
     ]

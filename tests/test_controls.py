@@ -133,15 +133,15 @@ def self_stitched(one, cuts, train, test, family=None):
 def assert_free(record):
     """The law: exactly nothing lost, for error and for loss, in value and interval."""
     assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0)
-    assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0)
-    assert (record.agreement_top, record.agreement_bottom) == (1, 1)
+    assert (record.score("loss").penalty, record.score("loss").low, record.score("loss").high) == (0, 0, 0)
+    assert (record.measure("agreement_top"), record.measure("agreement_bottom")) == (1, 1)
 
 
 def test_a_self_stitch_costs_nothing_at_every_cut(one):
     for record in self_stitched(one, one.captured.cuts, points(20, 0), points(30, 1)):
         assert_free(record)
-        assert (record.control, record.matching, record.status) == ("self", "none", "ok")
-        assert record.cka == pytest.approx(1, abs=1e-12)
+        assert (record.control, record.matching, record.status) == ("self", "", "ok")
+        assert record.measure("cka") == pytest.approx(1, abs=1e-12)
 
 
 def test_canary_the_identity_law_catches_a_stitch_that_changes_a_little(one):

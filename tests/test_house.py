@@ -16,7 +16,9 @@ HOUSE = ROOT / "src" / "modelstitch"
 FLOORS = {
     # What every room may raise lies below them all.
     "errors": -1,
-    **dict.fromkeys(("budget", "files", "tensors", "seeding", "progress", "memory", "parallel", "version"), 0),
+    **dict.fromkeys(
+        ("budget", "files", "tensors", "seeding", "progress", "memory", "parallel", "version", "vocabulary"), 0
+    ),
     **dict.fromkeys(("cut", "moments", "networks", "data", "figures", "recipe"), 1),
     **dict.fromkeys(("stitches", "symmetries", "measures", "records"), 2),
     **dict.fromkeys(("stitched", "pairs", "comparison"), 3),

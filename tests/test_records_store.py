@@ -20,10 +20,20 @@ from hypothesis import strategies as st
 import modelstitch
 from modelstitch.comparison.comparison import Similarity
 from modelstitch.errors import BadFile, NotWritable, NumericalFailure, SettingError, StitchNotFound
-from modelstitch.records import Records, Store, StoredNetwork, database, open_records, open_stitch, query
+from modelstitch.records import (
+    MeasureRow,
+    Records,
+    ScoreRow,
+    Store,
+    contents,
+    database,
+    open_records,
+    open_stitch,
+    query,
+)
 from modelstitch.records.lines import line_of
 from modelstitch.records.rows import SIMILARITY
-from test_records import ASKED, MEASURED, failure, numbered, record
+from test_records import ASKED, SCORES, failure, numbered, record, regression
 
 KEY = ASKED["key"]
 HOSTILE = [
@@ -77,24 +87,36 @@ def test_one_whole_file_is_left(store):
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(max_size=30) | st.sampled_from(HOSTILE)
-CHOICES = ("control", "batch_norm")
-MAYBE = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "procrustes_angular", "residual")
+scores = st.builds(
+    ScoreRow,
+    *(texts, texts, st.sampled_from(["lower", "higher"]), numbers, numbers, st.none() | numbers),
+    *(numbers, numbers, numbers),
+)
+measures = st.builds(MeasureRow, texts, st.none() | numbers, texts)
 # Built within the test: the type checker of the tests draws random numbers, which a strategy must not.
 columns_of_any_kind = st.fixed_dictionaries(
     {
-        **{name: numbers for name, value in MEASURED.items() if isinstance(value, float)},
-        **{name: st.none() | numbers for name in MAYBE if name not in MEASURED or MEASURED[name] is None},
         **{
             name: texts
             for name, value in ASKED.items()
             if isinstance(value, str) and name not in ("control", "batch_norm")
         },
-        "learning_curve": st.lists(numbers, max_size=4).map(tuple),
-        "measure_notes": st.dictionaries(texts, texts, max_size=3),
+        "scores": st.lists(scores, min_size=1, max_size=3, unique_by=lambda row: row.score).map(tuple),
+        "measures": st.lists(measures, max_size=4, unique_by=lambda row: row.measure).map(tuple),
+        "curve": st.lists(numbers, max_size=4).map(tuple),
         "versions": st.dictionaries(texts, texts, max_size=3),
         "seed": st.integers(-(2**63), 2**63 - 1),
+        **dict.fromkeys(("bottom_depth", "top_depth", "seconds"), numbers),
     }
 )
+
+
+def bits_of(record):
+    """All that a record holds, its numbers bit by bit; SQLite knows no negative zero."""
+    return json.loads(
+        json.dumps(dataclasses.asdict(record)),
+        parse_float=lambda text: (float(text) + 0.0).hex(),
+    )
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -105,19 +127,35 @@ def test_a_record_and_its_stitch_come_back_bit_for_bit(tmp_path, columns, stitch
         store.append(one, stitch)
         (again,) = store.records()
         assert again == one
+        assert bits_of(again) == bits_of(one)
         assert store.stitch(one.key) == stitch
-        for name, value in dataclasses.asdict(one).items():
-            # SQLite knows no negative zero.
-            assert bits(getattr(again, name)) == bits(value + 0.0 if isinstance(value, float) else value)
-            assert type(getattr(again, name)) is type(value)
-        assert list(map(bits, again.learning_curve)) == list(map(bits, one.learning_curve))
+        Records([one]).save(tmp_path / "r.jsonl")
+        (line,) = open_records(tmp_path / "r.jsonl")
+        assert (line, bits_of(line)) == (one, bits_of(one))
+        Records([one]).to_pandas()
     finally:
         store.path.unlink()
 
 
+def test_a_score_and_a_measure_that_nobody_knows_come_back(store, tmp_path):
+    store.append(regression())
+    store.append(record())
+    assert store.records() == Records([regression(), record()])
+    other = Store(tmp_path / "other.sqlite")
+    assert other.merge(store.path) == 2
+    assert other.records() == store.records()
+    assert query(store.path, "SELECT penalty, unit, error FROM records").rows == [
+        (0.1, "R²", None),
+        (1.5, "points", 9.0),
+    ]
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_text(store, text):
-    one = record(key=text, stitching=text, versions={text: text})
+    hostile = (dataclasses.replace(SCORES[0], score=text, unit=text),)
+    one = record(
+        key=text, stitching=text, versions={text: text}, scores=hostile, measures=(MeasureRow(text, 1.0, text),)
+    )
     store.append(one, b"s")
     store.append(failure(key="x", reason=text + "."))
     store.add_recipe(text, text)
@@ -129,7 +167,7 @@ def test_hostile_text_is_text(store, text):
     assert store.finished([text]) == {text: one}
     assert store.stitch(text) == b"s"
     assert store.recipes() == [(text, text)]
-    assert store.networks() == [StoredNetwork(text, text, {text: [text]})]
+    assert store.networks() == [(text, text, {text: [text]})]
     assert store.failures() == {text: text}
     assert store.similarities() == [similarity(cut_a=text, note=text)]
 
@@ -137,10 +175,26 @@ def test_hostile_text_is_text(store, text):
 def test_any_tool_reads_the_columns(store):
     store.append(record(key="a", penalty=2.0))
     store.append(failure(key="b"))
-    answer = query(store.path, "SELECT key, penalty, typeof(penalty), typeof(seed), learning_curve FROM records")
-    assert answer.columns == ("key", "penalty", "typeof(penalty)", "typeof(seed)", "learning_curve")
-    assert answer.rows[0] == ("a", 2.0, "real", "integer", json.dumps([1.5, 0.1 + 0.2]))
-    assert answer.rows[1] == ("b", None, "null", "integer", "[]")
+    answer = query(store.path, "SELECT key, penalty, typeof(penalty), typeof(seed), unit, error_top FROM records")
+    assert answer.columns == ("key", "penalty", "typeof(penalty)", "typeof(seed)", "unit", "error_top")
+    assert answer.rows[0] == ("a", 2.0, "real", "integer", "points", 7.5)
+    assert answer.rows[1] == ("b", None, "null", "integer", None, None)
+    assert query(store.path, "SELECT epoch, loss FROM curves").rows == [(1, 1.5), (2, 0.1 + 0.2)]
+    assert query(store.path, "SELECT measure, value FROM measures WHERE value > 0.8").rows == [("agreement_top", 0.9)]
+
+
+def test_the_view_is_the_wide_table(store):
+    noted = record(measures=(MeasureRow("cka", None, "too few rows"), MeasureRow("pwcca", 0.1 + 0.2)))
+    store.append(noted)
+    store.append(failure(key="f"))
+    told = query(store.path, "SELECT * FROM records")
+    frame = store.records().to_pandas()
+    # The curve is a table of its own.
+    assert told.columns == tuple(name for name in frame.columns if name != "curve")
+    for row, values in zip(told.rows, frame.to_dict("records"), strict=True):
+        for name, value in zip(told.columns, row, strict=True):
+            known = json.loads(value) if isinstance(values[name], dict) else value
+            assert known == values[name] or (value is None and (values[name] == "" or math.isnan(values[name]))), name
 
 
 def test_a_number_that_no_column_holds_is_refused(store):
@@ -239,9 +293,9 @@ def test_a_network_is_kept_once_for_its_name_and_weights(store):
     for name, weights, config in [("B", "1", {"seed": 1}), ("A", "1", {}), ("B", "1", {"seed": 2}), ("B", "2", {})]:
         store.add_network(name, weights, config)
     assert store.networks() == [
-        StoredNetwork("B", "1", {"seed": 1}),
-        StoredNetwork("A", "1", {}),
-        StoredNetwork("B", "2", {}),
+        ("B", "1", {"seed": 1}),
+        ("A", "1", {}),
+        ("B", "2", {}),
     ]
     for config in ({"loss": math.nan}, {"model": object()}):
         with pytest.raises(
@@ -348,8 +402,7 @@ def test_a_merge_that_fails_adds_nothing(tmp_path, store, kind):
 
 def test_a_store_that_changes_while_it_is_merged_is_read_again(tmp_path, store, monkeypatch):
     other = filled(tmp_path / "other", 1)
-    module = sys.modules[Store.__module__]
-    right, taken = module._take, []
+    right, taken = contents.take, []
 
     def written_meanwhile(*given):
         taken.append(right(*given))
@@ -357,7 +410,7 @@ def test_a_store_that_changes_while_it_is_merged_is_read_again(tmp_path, store, 
             other.append(numbered(2))
         return taken[-1]
 
-    monkeypatch.setattr(module, "_take", written_meanwhile)
+    monkeypatch.setattr(contents, "take", written_meanwhile)
     # The first try is undone, or the second would find one record new.
     assert store.merge(other.path) == 2
     assert taken == [1, 2]
@@ -554,8 +607,8 @@ FOREIGN = {
     "an export": (Records([record()]).save, "an export\ndo:    make a store of it: `modelstitch merge NEW.sqlite "),
     "a database": (lambda path: change(path, "CREATE TABLE t (a)"), "found: a database of another program"),
     "a later format": (
-        lambda path: (Store(path), change(path, "PRAGMA user_version = 2")),
-        "found: format 2, where this modelstitch knows 1\ndo:    read it with the modelstitch that wrote it",
+        lambda path: (Store(path), change(path, "PRAGMA user_version = 3")),
+        "found: format 3, where this modelstitch knows 2\ndo:    read it with the modelstitch that wrote it",
     ),
     "truncated": (
         lambda path: (filled(path, *range(9)), os.truncate(path, path.stat().st_size // 2)),
@@ -604,23 +657,26 @@ def test_every_truncation_and_any_flipped_page_is_seen(tmp_path, store):
 @pytest.mark.parametrize(
     ("statement", "found"),
     [
-        ("UPDATE records SET penalty = NULL", "penalty is None"),
-        ("UPDATE records SET penalty = 'high'", "penalty is 'high'"),
-        ("UPDATE records SET n_test = 2.5", "n_test is 2.5"),
-        ("UPDATE records SET status = 'done'", "status is 'done'"),
-        ("UPDATE records SET versions = '{'", "no JSON"),
-        ("UPDATE records SET versions = '[]'", r"versions is \[\]"),
-        ("UPDATE records SET family = x'00ff'", "family is b"),
-        ("UPDATE records SET family = CAST(x'ff' AS TEXT)", "UTF-8"),
-        ("UPDATE records SET learning_curve = '[\"low\"]'", "learning_curve is"),
-        ("UPDATE records SET penalty = 9e999", "penalty is inf"),
-        ("ALTER TABLE records DROP COLUMN penalty", "no such column: penalty"),
-        ("DROP TABLE records", "no such table"),
+        ("UPDATE scores SET bottom = 'high'", "'bottom': 'high'"),
+        ("UPDATE scores SET penalty = 'high'", "'penalty': 'high'"),
+        ("UPDATE scores SET penalty = 9e999", "penalty of error is inf"),
+        ("UPDATE scores SET better = 'left'", "better of error is 'left'"),
+        ("DELETE FROM scores", "no score"),
+        ("UPDATE measures SET value = 'high'", "'value': 'high'"),
+        ("UPDATE curves SET loss = 'low'", "curve is"),
+        ("UPDATE records_asked SET n_test = 2.5", "n_test is 2.5"),
+        ("UPDATE records_asked SET status = 'done'", "status is 'done'"),
+        ("UPDATE records_asked SET versions = '{'", "no JSON"),
+        ("UPDATE records_asked SET versions = '[]'", r"versions is \[\]"),
+        ("UPDATE records_asked SET family = x'00ff'", "family is b"),
+        ("UPDATE records_asked SET family = CAST(x'ff' AS TEXT)", "UTF-8"),
+        ("DROP VIEW records; ALTER TABLE scores DROP COLUMN penalty", "no such column: penalty"),
+        ("DROP TABLE records_asked", "no such table"),
     ],
 )
 def test_a_row_that_no_record_holds_is_refused(store, statement, found):
     store.append(record())
-    change(store.path, statement)
+    change(store.path, *statement.split("; "))
     for ask in (store.records, lambda: open_records(store.path), lambda: store.finished([KEY])):
         if "status" in statement and "done" in statement and ask is not store.records:
             continue
@@ -758,6 +814,7 @@ def test_a_read_that_was_disturbed_is_repeated(store):
     [
         "DELETE FROM records",
         "UPDATE records SET penalty = 0",
+        "UPDATE scores SET penalty = 0",
         "DROP TABLE records",
         "CREATE TEMP TABLE t (a)",
         "ATTACH 'new.sqlite' AS n",
@@ -772,7 +829,10 @@ def test_a_question_changes_nothing(tmp_path, store, sql, monkeypatch):
     monkeypatch.chdir(tmp_path)
     filled(store.path, 1)
     before = looks(tmp_path)
-    with pytest.raises(SettingError, match=r"asked: ask .*\nfound: (a statement that does not only|cannot VAC)"):
+    with pytest.raises(
+        SettingError,
+        match=r"asked: ask .*\nfound: (a statement that does not only|cannot VAC)",
+    ):
         query(store.path, sql)
     assert looks(tmp_path) == before
 

@@ -196,10 +196,10 @@ def test_a_record_says_what_was_asked_and_found(prepared):
     assert (record.n_fit, record.n_test, record.status) == (40, 30, "ok")
     assert (record.bottom_cut, record.top_cut) == ("layer1", "layer2")
     assert 0 < record.bottom_depth < record.top_depth < 1
-    assert record.penalty == pytest.approx(record.error - record.error_top)
-    assert record.error_bottom == prepared[0].outcome.error
+    assert record.penalty == pytest.approx(record.scores[0].stitched - record.scores[0].top)
+    assert record.scores[0].bottom == prepared[0].outcome.error
     assert set(record.versions) == {"modelstitch", "torch", "python"}
-    assert 0 <= record.residual <= 1
+    assert 0 <= record.measure("residual") <= 1
     assert record.penalty_low <= record.penalty <= record.penalty_high
 
 
@@ -217,14 +217,14 @@ def test_worse_stitched_is_positive_and_back_is_negative():
         measured(f"{one.name}@0 -> {two.name}@{place}", one, two, TRAIN, test, Setting(Identity()))
         for one, two, place in ((a, b, "0"), (b, a, "0"))
     )
-    assert (worse.error_top, worse.penalty, better.penalty) == (0, 100, -100)
-    assert worse.loss_penalty > 0 > better.loss_penalty
+    assert (worse.scores[0].top, worse.penalty, better.penalty) == (0, 100, -100)
+    assert worse.score("loss").penalty > 0 > better.score("loss").penalty
 
 
 def test_a_numerical_failure_is_a_record_without_a_value(prepared):
     constant = dataclasses.replace(TRAIN, inputs=torch.ones_like(TRAIN.inputs))
     record = measured("A@layer1 -> B@layer1", *prepared, constant, TEST, SETTING)
-    assert (record.status, record.penalty, record.residual) == ("failed", None, None)
+    assert (record.status, record.penalty, record.measure("residual")) == ("failed", None, None)
     assert "constant target" in record.reason
 
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import importlib
+import json
 from collections import Counter
 
 import pytest
@@ -78,16 +79,16 @@ def test_every_matching_cut_in_both_directions_then_the_controls(records):
     ways = [f"{one}@{cut} -> {other}@{cut}" for one, other in ("AB", "BA") for cut in cuts]
     selves = [f"{one}@{cut} -> {one}@{cut}" for one in "AB" for cut in cuts]
     assert places == [("", s) for s in ways] + [("self", s) for s in selves] + [("untrained", s) for s in ways]
-    assert all(record.status == "ok" and len(record.learning_curve) == 1 for record in records.only(control=""))
+    assert all(record.status == "ok" and len(record.curve) == 1 for record in records.only(control=""))
     assert len({record.key for record in records}) == len(records)
 
 
 def test_self_stitching_costs_exactly_nothing(records):
     for record in records.only(control="self"):
         assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0)
-        assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0)
-        assert record.agreement_top == 1
-        assert record.cka == pytest.approx(1, abs=1e-12)
+        assert (record.score("loss").penalty, record.score("loss").low, record.score("loss").high) == (0, 0, 0)
+        assert record.measure("agreement_top") == 1
+        assert record.measure("cka") == pytest.approx(1, abs=1e-12)
 
 
 def test_untrained_bottoms_are_other_networks(records, networks):
@@ -119,17 +120,17 @@ def controlled():
 def assert_guessing(records):
     """The law of noise and of shuffled pairs: no better than chance, which errs two times in three, give or take."""
     for record in records:
-        assert record.error > 45, record.stitching
+        assert record.scores[0].stitched > 45, record.stitching
 
 
 def test_nothing_is_learnt_from_noise_or_from_shuffled_pairs(controlled):
     for records in controlled[0]:
-        assert max(record.error for record in records.only(control="")) < 10
+        assert max(record.scores[0].stitched for record in records.only(control="")) < 10
         for control in ("noise", "shuffled"):
             assert len(records.only(control=control)) == len(records.only(control="")) == 2
             assert_guessing(records.only(control=control))
-        assert max(record.cka for record in records.only(control="noise")) < 0.1
-        assert min(record.cka for record in records.only(control="shuffled")) > 0.3
+        assert max(record.measure("cka") for record in records.only(control="noise")) < 0.1
+        assert min(record.measure("cka") for record in records.only(control="shuffled")) > 0.3
 
 
 @pytest.mark.parametrize("control", ["noise", "shuffled"])
@@ -182,8 +183,8 @@ def test_a_stitching_alone_is_the_one_in_the_sweep(networks, records):
 def test_the_default_and_the_same_by_hand_are_one_record(networks):
     asked = ("A@layer1 -> B@layer1", networks, TRAIN, TEST)
     found = stitch(*asked, by=TaskLoss(batch_size=32, learning_rate=0.01))
-    assert "epochs=None" not in found.matching
-    by = TaskLoss(epochs=len(found.learning_curve), batch_size=32, learning_rate=0.01)
+    assert json.loads(found.matching)["epochs"] is not None
+    by = TaskLoss(epochs=len(found.curve), batch_size=32, learning_rate=0.01)
     assert_same_records([stitch(*asked, by=by)], [found])
 
 
@@ -281,7 +282,7 @@ def assert_never_sees_the_test(run):
     """The law: another test set gives the same stitch, whose train-set numbers say so."""
     one, other = run(TEST), run(points(30, 2))
     assert one.test_data != other.test_data
-    assert (one.residual, one.learning_curve) == (other.residual, other.learning_curve)
+    assert (one.measure("residual"), one.curve) == (other.measure("residual"), other.curve)
 
 
 def test_the_test_set_does_not_reach_the_stitch(networks):
@@ -347,7 +348,7 @@ def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tm
     assert status["A@layer2 -> B@layer2"] == "failed"  # Nothing varies behind a dead layer.
     failed = found.only(status="failed")[0]
     assert "constant target: the same activations for all 50 rows" in failed.reason
-    assert (failed.penalty, failed.error, failed.learning_curve) == (None, None, ())
+    assert (failed.penalty, failed.scores, failed.curve) == (None, (), ())
     # Asked again, failures are measured again and successes are not.
     again = stitch_all(*given, by=BY, controls=(), store=store)
     assert_same_records(again, found)
@@ -429,8 +430,8 @@ def test_self_stitching_is_exact_at_every_cut_of_real_networks(real, fmnist_smal
     records = groups.run([shared.group(one, one, [(cut, cut) for cut in one.captured.cuts], "self")], None)
     for place, record in zip(one.captured.cuts, records, strict=True):
         assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0), place
-        assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0), place
-        assert record.agreement_top == 1
+        assert (record.score("loss").penalty, record.score("loss").low, record.score("loss").high) == (0, 0, 0), place
+        assert record.measure("agreement_top") == 1
 
 
 def test_networks_that_never_meet_are_refused(networks):

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import json
 
 import pytest
 import torch
@@ -140,10 +141,10 @@ def test_its_record_says_what_it_is_and_keeps_no_stitch(network):
     setting = Setting(Identity(), FineTune(epochs=1, batch_size=16))
     (found,) = measure([Place(Stitching("A", CUT, "B", CUT))], a, b, TRAIN, TEST, setting)
     record = found.record
-    told = "FineTune(epochs=1, learning_rate=0.005, batch_size=16, start='identity', top='fresh')"
-    assert (record.matching, found.stitch) == (told, None)
-    assert record.error_top == b.outcome.error
-    assert record.penalty == pytest.approx(record.error - b.outcome.error)
+    told = {"name": "task", "epochs": 1, "learning_rate": 0.005, "batch_size": 16, "start": "identity", "top": "fresh"}
+    assert (json.loads(record.matching), found.stitch) == (told, None)
+    assert record.scores[0].top == b.outcome.error
+    assert record.penalty == pytest.approx(record.scores[0].stitched - b.outcome.error)
     assert record.top_weights == weights_fingerprint(network)
     with pytest.raises(SettingError, match="a fine-tuned top, which no store keeps"):
         stitched_from(record, None, {}, TEST.example)

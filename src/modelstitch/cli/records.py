@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from modelstitch.records.exporting import Form
 
 _RUN = "A store, as `stitch --out` writes; or an export of one, with one JSON object a line."
-_SQL = "Ask the store one SELECT instead; the tables: records, similarities, networks, recipes, failures, stitches."
+_SQL = (
+    "Ask the store one SELECT instead; the tables: records, scores, measures, curves, similarities, networks, recipes, "
+    "failures, stitches."
+)
 
 
 def records(

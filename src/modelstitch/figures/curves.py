@@ -11,8 +11,9 @@ import altair as alt
 import pandas as pd
 
 from modelstitch.errors import DataError
-from modelstitch.figures.series import COLOURS, SHAPES, TIPS, cycle, place_of
+from modelstitch.figures.series import COLOURS, SHAPES, Tip, cycle, place_of, scores_of, tips_of
 from modelstitch.figures.style import GREY, styled, wrapped
+from modelstitch.vocabulary import penalty_title, spoken, title_of
 
 _WIDTH, _HEIGHT = 320, 260
 _RECIPE = {
@@ -35,7 +36,7 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
     the subtitle and never drawn.
 
     Args:
-        frame: one row per record, as `Records.to_pandas` gives it; penalty in percentage points of test error.
+        frame: one row per record, as `Records.to_pandas` gives it.
 
     Returns:
         The chart; in a notebook it shows itself, `save_figure` writes it.
@@ -47,22 +48,26 @@ def penalty_curves(frame: pd.DataFrame) -> alt.HConcatChart:
     if ok.empty:
         found = f"none of {len(frame)} records has a value"
         raise DataError("a figure of records", found, "read their `reason` column, or make records first")
+    for column in ("family", "matching"):
+        ok[column] = ok[column].map(spoken)
     ok["series"] = _series(ok)
     names = sorted(ok["series"].unique(), key=lambda name: (name.startswith("control"), name))
     ok["place"] = place_of(ok, names)
     rows = {"trained": ok[ok["control"].isin(["", "self"])], "all": ok, "cka": ok[ok["cka"].notna()]}
-    panels = [_penalty_panel("trained", names, "The stitchings")] if len(rows["trained"]) else []
+    tips = tips_of(ok)
+    told = (names, penalty_title(scores_of(ok)), tips)
+    panels = [_penalty_panel("trained", *told, "The stitchings")] if len(rows["trained"]) else []
     if len(rows["trained"]) < len(ok):
-        panels.append(_penalty_panel("all", names, _beside(ok)))
+        panels.append(_penalty_panel("all", *told, _beside(ok)))
     if len(rows["cka"]):
-        panels.append(_cka_panel("cka", names))
+        panels.append(_cka_panel("cka", names, tips))
     title = alt.TitleParams(
         "Stitching penalty: what is lost when one network's bottom meets another's top",
         subtitle=_subtitle(frame, ok, width=60 * len(panels)),
     )
     chart = styled(alt.HConcatChart(hconcat=panels, title=title, spacing=36))
     # The rows join last and by name: each step above copies and checks what the chart holds, and no row limit applies.
-    chart.datasets = {"zero": [{"zero": 0}], **{name: _values(part) for name, part in rows.items()}}
+    chart.datasets = {"zero": [{"zero": 0}], **{name: _values(part, tips) for name, part in rows.items()}}
     return chart
 
 
@@ -89,31 +94,31 @@ def _beside(ok: pd.DataFrame) -> str:
     )
 
 
-def _values(rows: pd.DataFrame) -> list[Any]:
-    kept = rows[["series", "place", *(field.split(":")[0] for field, _, _ in TIPS)]].astype(object)
+def _values(rows: pd.DataFrame, tips: list[Tip]) -> list[Any]:
+    kept = rows[["series", "place", *(field.split(":")[0] for field, _, _ in tips)]].astype(object)
     return kept.where(kept.notna(), None).to_dict("records")
 
 
-def _penalty_panel(name: str, names: list[str], title: str) -> alt.LayerChart:
+def _penalty_panel(name: str, names: list[str], axis: str, tips: list[Tip], title: str) -> alt.LayerChart:
     base = _base(name, names)
     zero = alt.Chart(alt.NamedData(name="zero")).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="zero:Q")
-    line = base.mark_line(opacity=0.75).encode(y=_points_of_error("mean(penalty):Q"))
+    line = base.mark_line(opacity=0.75).encode(y=_penalties("mean(penalty):Q", axis))
     bars = base.mark_rule(opacity=0.7, strokeWidth=1.5).encode(y="penalty_low:Q", y2="penalty_high:Q")
-    return _panel([zero, line, bars, _points(base, names, "penalty:Q")], title)
+    return _panel([zero, line, bars, _points(base, names, tips, "penalty:Q")], title)
 
 
-def _points_of_error(field: str) -> alt.Y:
+def _penalties(field: str, title: str) -> alt.Y:
     # Ticks and ends rounded alike: a label stands at the very top in each panel, and the headings align.
     axis, scale = alt.Axis(tickCount=6), alt.Scale(nice=6)
-    return alt.Y(field, title="penalty, points of test error", axis=axis, scale=scale)
+    return alt.Y(field, title=title, axis=axis, scale=scale)
 
 
-def _cka_panel(name: str, names: list[str]) -> alt.LayerChart:
+def _cka_panel(name: str, names: list[str], tips: list[Tip]) -> alt.LayerChart:
     base = _base(name, names)
     line = base.mark_line(opacity=0.75).encode(
-        y=alt.Y("mean(cka):Q", title="linear CKA", scale=alt.Scale(domain=[0, 1]))
+        y=alt.Y("mean(cka):Q", title=title_of("cka"), scale=alt.Scale(domain=[0, 1]))
     )
-    return _panel([line, _points(base, names, "cka:Q")], "What the activations alone say")
+    return _panel([line, _points(base, names, tips, "cka:Q")], "What the activations alone say")
 
 
 def _base(name: str, names: list[str]) -> alt.Chart:
@@ -129,11 +134,11 @@ def _base(name: str, names: list[str]) -> alt.Chart:
     )
 
 
-def _points(base: alt.Chart, names: list[str], field: str) -> alt.Chart:
+def _points(base: alt.Chart, names: list[str], tips: list[Tip], field: str) -> alt.Chart:
     shapes = alt.Scale(domain=names, range=cycle(SHAPES, names))
-    tips = [alt.Tooltip(tip, title=title, format=form) for tip, title, form in TIPS]
+    told = [alt.Tooltip(tip, title=title, format=form) for tip, title, form in tips]
     shown = base.mark_point(filled=True, size=60, opacity=1)
-    points: alt.Chart = shown.encode(y=field, shape=alt.Shape("series:N", scale=shapes, title=None), tooltip=tips)
+    points: alt.Chart = shown.encode(y=field, shape=alt.Shape("series:N", scale=shapes, title=None), tooltip=told)
     return points
 
 

@@ -10,27 +10,53 @@ from typing import TypeVar
 
 import pandas as pd
 
+from modelstitch.vocabulary import decimals, title_of, unit_of, value_unit, with_unit
+
 T = TypeVar("T")
+Tip = tuple[str, str, str]
 # Okabe and Ito's palette, told apart with any colour vision; shapes tell the series apart in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
-TIPS = (
-    *(("stitching:N", "stitching", ""), ("control:N", "control", "")),
-    *(
-        ("penalty:Q", "penalty, points", "+.2f"),
-        ("penalty_low:Q", "95% from", "+.2f"),
-        ("penalty_high:Q", "to", "+.2f"),
-    ),
-    *(("loss_penalty:Q", "penalty in loss, nats", "+.3f"), ("error:Q", "error stitched, %", ".2f")),
-    *(("error_top:Q", "error of the top, %", ".2f"), ("error_bottom:Q", "error of the bottom, %", ".2f")),
-    *(("cka:Q", "linear CKA", ".3f"), ("residual:Q", "residual of direct matching", ".3f")),
-    *(("agreement_top:Q", "agreement with the top", ".3f"), ("family:N", "family", ""), ("matching:N", "matching", "")),
-    *(("n_test:Q", "test examples", ","), ("seed:Q", "seed", "")),
-)
 # Half a point's width in shares of depth: series measured at one place must not hide each other's intervals.
 _APART, _WIDEST = 0.008, 0.04
 # Cuts with no conv or linear layer between them, such as the last block and the pooled features, share a depth.
 _BESIDE = 0.045
+
+
+def scores_of(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """The first score of the records and the unit of its penalty; several of records that several tasks judged.
+
+    Args:
+        frame: as `Records.to_pandas` gives it.
+    """
+    ok = frame[frame["score"] != ""]
+    return list(dict.fromkeys(zip(map(str, ok["score"]), map(str, ok["unit"]), strict=True)))
+
+
+def tips_of(frame: pd.DataFrame) -> list[Tip]:
+    """What a record tells when it is pointed at: the column with its type, the title, and the format.
+
+    Args:
+        frame: as `Records.to_pandas` gives it.
+    """
+    firsts = scores_of(frame)
+    units, digits = dict.fromkeys(unit for _, unit in firsts), max([decimals(unit) for _, unit in firsts], default=2)
+    tips = [("stitching:N", "stitching", ""), ("control:N", "control", "")]
+    tips += [("penalty:Q", with_unit("penalty", " or ".join(units)), f"+.{digits}f")]
+    tips += [("penalty_low:Q", "95% from", f"+.{digits}f"), ("penalty_high:Q", "to", f"+.{digits}f")]
+    further = [str(name).removesuffix("_penalty") for name in frame.columns if str(name).endswith("_penalty")]
+    tips += [(f"{one}_penalty:Q", with_unit(f"penalty in {_short(one)}", unit_of(one)), "+.3f") for one in further]
+    for score, unit in firsts:
+        form, of = f".{decimals(unit)}f", value_unit(score, unit)
+        sides = {"": "{} stitched", "_top": "{} of the top", "_bottom": "{} of the bottom"}
+        tips += [(f"{score}{end}:Q", with_unit(way.format(_short(score)), of), form) for end, way in sides.items()]
+    tips += [(f"{name}:Q", title_of(name), ".3f") for name in ("cka", "residual", "agreement_top")]
+    tips += [("family:N", "family", ""), ("matching:N", "matching", "")]
+    return [*tips, ("n_test:Q", "test examples", ","), ("seed:Q", "seed", "")]
+
+
+def _short(score: str) -> str:
+    return title_of(score).removeprefix("test ")
 
 
 def place_of(frame: pd.DataFrame, names: Sequence[str]) -> pd.Series[float]:

@@ -6,17 +6,17 @@ Beware: a failed stitching is a record too. It carries its reason and no value, 
 
 from modelstitch.records.exporting import Answer, export
 from modelstitch.records.opening import open_failures, open_records, open_stitch, query
-from modelstitch.records.record import CONTROLS, Record
-from modelstitch.records.store import Store, StoredNetwork
+from modelstitch.records.record import MeasureRow, Record, ScoreRow
+from modelstitch.records.store import Store
 from modelstitch.records.table import Records
 
 __all__ = [
-    "CONTROLS",
     "Answer",
+    "MeasureRow",
     "Record",
     "Records",
+    "ScoreRow",
     "Store",
-    "StoredNetwork",
     "export",
     "open_failures",
     "open_records",

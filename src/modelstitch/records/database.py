@@ -24,7 +24,7 @@ from modelstitch.records.rows import TABLES
 T = TypeVar("T")
 
 APPLICATION = int.from_bytes(b"MSTI", "big")
-FORMAT = 1
+FORMAT = 2
 PATIENCE = 60.0
 """Seconds to wait for another process that writes."""
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from modelstitch.errors import SettingError
 from modelstitch.records.lines import line_of
-from modelstitch.records.record import COLUMNS
-from modelstitch.records.rows import Row, row_of
+from modelstitch.records.rows import Row, to_json
 from modelstitch.records.table import Records
+from modelstitch.records.wide import Wide
 
 _INSTALL = "pip install 'modelstitch[parquet]'"
 
@@ -36,8 +36,8 @@ class Answer:
 def export(found: Records | Answer, form: Form) -> bytes:
     """The content of a file that holds these records, or this answer.
 
-    In CSV and Parquet the columns that hold several values, such as ``versions``, are JSON text; bytes are hexadecimal
-    in CSV and JSON.
+    In CSV and Parquet records are a wide table, as of `Records.to_pandas`, and the columns that hold several values,
+    such as ``versions``, are JSON text; in JSON they are nested. Bytes are hexadecimal in CSV and JSON.
 
     Args:
         found: what to write.
@@ -61,7 +61,13 @@ def export(found: Records | Answer, form: Form) -> bytes:
 
 
 def _answer(records: Records) -> Answer:
-    return Answer(tuple(COLUMNS), [row_of(record) for record in records])
+    wide = Wide(records)
+    rows = (wide.row(record).values() for record in records)
+    return Answer(tuple(wide.kinds), [tuple(map(_flat, row)) for row in rows])
+
+
+def _flat(value: Any) -> Any:
+    return to_json(value) if isinstance(value, dict | tuple) else value
 
 
 def _csv(answer: Answer) -> bytes:

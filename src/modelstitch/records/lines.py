@@ -1,20 +1,30 @@
-"""One record as one line of JSON, and back: a line that is not exactly a record is refused."""
+"""One record as one line of JSON, and back: a line that is not exactly a record is refused.
+
+``scores`` and ``measures`` are lists of objects, ``curve`` a list of numbers; a measure without a note leaves it out.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from modelstitch.errors import BadFile, NumericalFailure, SettingError
-from modelstitch.records.record import COLUMNS, Record
+from modelstitch.records.record import MEASURE, SCORE, MeasureRow, Record, ScoreRow
+
+_KINDS = {field.name: str(field.type) for field in dataclasses.fields(Record)}
 
 
 def line_of(record: Record) -> bytes:
     """The record as one line, newline included."""
+    told = dataclasses.asdict(record)
+    for row in told["measures"]:
+        if not row["note"]:
+            del row["note"]
     # NaN is not JSON: a reader in another language would refuse the whole file.
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return json.dumps(told, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def record_of(line: bytes, place: str) -> Record:
@@ -54,20 +64,20 @@ def checked(found: object, asked: str, do: str) -> Record:
     """The record that these values make.
 
     Args:
-        found: a value for each column, as JSON gives it.
+        found: a value for each field of a record, as JSON gives it.
         asked: what was read, for the error.
         do: the way out, for the error.
 
     Raises:
-        BadFile: other columns, or what no record can hold.
+        BadFile: other fields, or what no record can hold.
     """
-    if not isinstance(found, dict) or found.keys() != COLUMNS.keys():
+    if not isinstance(found, dict) or found.keys() != _KINDS.keys():
         raise BadFile(asked, _difference(found), "read it with the modelstitch that wrote it, or " + do)
-    wrong = [f"{name} is {found[name]!r}" for name, kind in COLUMNS.items() if not is_a(kind, found[name])]
+    wrong = [f"{name} is {found[name]!r}" for name, kind in _KINDS.items() if not _fits(kind, found[name])]
     if wrong:
         raise BadFile(asked, ", ".join(wrong), do)
     try:
-        return Record(**{name: _as(found[name], kind) for name, kind in COLUMNS.items()})
+        return Record(**{name: _as(kind, found[name]) for name, kind in _KINDS.items()})
     except (SettingError, NumericalFailure) as error:
         raise BadFile(asked, error.found, do) from error
 
@@ -75,8 +85,8 @@ def checked(found: object, asked: str, do: str) -> Record:
 def _difference(found: object) -> str:
     if not isinstance(found, dict):
         return f"JSON, but a {type(found).__name__} and no record"
-    missing = [name for name in COLUMNS if name not in found]
-    unknown = [name for name in found if name not in COLUMNS]
+    missing = [name for name in _KINDS if name not in found]
+    unknown = [name for name in found if name not in _KINDS]
     sides = {"missing": missing, "unknown": unknown}
     return "; ".join(f"{word} columns {', '.join(names)}" for word, names in sides.items() if names)
 
@@ -89,12 +99,36 @@ def is_a(kind: str, value: object) -> bool:
         "int": number and isinstance(value, int),
         "float": number,
         "float | None": number or value is None,
-        "tuple[float, ...]": isinstance(value, list) and all(is_a("float", item) for item in value),
         "dict[str, str]": isinstance(value, dict) and all(is_a("str", item) for item in value.values()),
     }[kind]
 
 
-def _as(value: Any, kind: str) -> Any:
+def _fits(kind: str, value: object) -> bool:
+    if kind not in _ROWS and kind != "tuple[float, ...]":
+        return is_a(kind, value)
+    if not isinstance(value, list):
+        return False
+    return all(_is_row(kind, one) if kind in _ROWS else is_a("float", one) for one in value)
+
+
+def _is_row(kind: str, value: object) -> bool:
+    columns: Mapping[str, str] = _ROWS[kind][1]
+    if not isinstance(value, dict):
+        return False
+    told = {"note": "", **value} if "note" in columns else value
+    return told.keys() == columns.keys() and all(is_a(columns[name], told[name]) for name in columns)
+
+
+def _as(kind: str, value: Any) -> Any:
+    if kind in _ROWS:
+        row, columns = _ROWS[kind]
+        return tuple(row(**{name: _as(columns[name], one) for name, one in each.items()}) for each in value)
     if kind == "tuple[float, ...]":
         return tuple(map(float, value))
     return float(value) if kind.startswith("float") and value is not None else value
+
+
+_ROWS: dict[str, tuple[Any, dict[str, str]]] = {
+    "tuple[ScoreRow, ...]": (ScoreRow, SCORE),
+    "tuple[MeasureRow, ...]": (MeasureRow, MEASURE),
+}

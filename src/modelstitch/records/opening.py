@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 
 from modelstitch.errors import SettingError
+from modelstitch.records.contents import all_failures, all_records, one_stitch
 from modelstitch.records.database import is_database, read_only
 from modelstitch.records.exporting import Answer
 from modelstitch.records.lines import records_in_lines
-from modelstitch.records.store import all_failures, all_records, one_stitch
 from modelstitch.records.table import Records
 
 # Whatever a statement is called that changes nothing, it is made of these.
@@ -87,6 +87,7 @@ def query(path: str | Path, sql: str) -> Answer:
 
 
 def _refused(sql: str, error: Exception) -> SettingError:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
+    # SQLite looks at whether a view can be written to before it asks whether that is allowed.
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH or "because it is a view" in str(error):
         return SettingError(f"ask {sql!r}", f"a statement that does not only read ({error})", "ask a SELECT")
     return SettingError(f"ask {sql!r}", str(error), "see the tables: `--sql 'SELECT sql FROM sqlite_master'`")

@@ -1,27 +1,68 @@
-"""One stitching's record: what was asked, what was found, and where it ran."""
+"""One stitching's record: what was asked, what was found, and where it ran.
+
+What was asked, and where, are columns. What was found are rows: of scores, of measures, and of the learning curve. So a
+new score or measure is a new row, and no column changes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from modelstitch.errors import NumericalFailure, SettingError
+from modelstitch.vocabulary import CONTROLS
 
-_ALWAYS_MEASURED = (
-    *("error", "error_top", "error_bottom", "loss", "loss_top", "loss_bottom"),
-    *("penalty", "penalty_low", "penalty_high", "loss_penalty", "loss_penalty_low", "loss_penalty_high"),
-    *("agreement_top", "agreement_bottom"),
-)
-_OPINIONS = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "procrustes_angular")
-_MEASURED = (*_ALWAYS_MEASURED, *_OPINIONS, "residual")
-CONTROLS = ("self", "untrained", "stem_reset", "noise", "shuffled")
-"""What a record may be a control of; `modelstitch.controls` says what each is."""
 _CHOICES = {
     "control": ("", *CONTROLS),
     "batch_norm": ("frozen", "batch"),
     "status": ("ok", "failed"),
 }
+_BETTER = ("lower", "higher")
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One score of a stitched network beside those of the two whole networks.
+
+    Attributes:
+        score: its name, such as ``error``.
+        unit: of the penalty, such as ``points``; empty for a number without unit.
+        better: ``lower`` or ``higher``: which side is the better one.
+        stitched: the score of the stitched network.
+        top: of the top network whole.
+        bottom: of the bottom network whole; None where it has none.
+        penalty: how much worse than the top network the stitched one is; positive is worse, whichever side is better.
+        low: lower end of the penalty's 95 % paired bootstrap interval.
+        high: upper end of it.
+    """
+
+    score: str
+    unit: str
+    better: str
+    stitched: float
+    top: float
+    bottom: float | None
+    penalty: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One measure of a stitching.
+
+    Attributes:
+        measure: its name, such as ``cka``.
+        value: None where there is none.
+        note: why there is none, or what to beware of.
+    """
+
+    measure: str
+    value: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +72,13 @@ class Record:
     Attributes:
         key: 16 hex digits, the hash of what was asked.
         stitching: the notation, such as ``A@layer2.1 -> B@layer2.1``.
-        control: empty, ``self`` (a network stitched to itself), ``untrained`` (the bottom never saw data),
-            ``stem_reset`` (the top network's own bottom with a fresh first layer), ``noise`` (noise in place of the
-            bottom's activations) or ``shuffled`` (fitted with examples paired with others).
+        control: empty, or one of `modelstitch.vocabulary.CONTROLS`.
         bottom_network: its name.
         top_network: its name.
         bottom_weights: fingerprint of the bottom network's weights.
         top_weights: fingerprint of the top network's weights.
+        bottom_graph: fingerprint of the bottom network's graph; empty where it is not known, as is the next.
+        top_graph: fingerprint of the top network's graph.
         bottom_cut: where the bottom ends.
         top_cut: where the top begins.
         bottom_depth: share (0 to 1) of the bottom network's conv and linear layers that lie in the bottom.
@@ -47,37 +88,16 @@ class Record:
         test_data: fingerprint of the examples on which it was measured.
         n_fit: how many examples it was fitted on.
         n_test: how many it was measured on.
+        task: what judged the outputs, as JSON; so are the next two. `modelstitch.vocabulary.spoken` reads it out.
         family: the set the stitch was chosen from.
-        matching: how it was chosen.
+        matching: how it was chosen; a list for a chain, empty where there was nothing to choose.
         batch_norm: ``frozen`` (running statistics) or ``batch`` (statistics of the batch).
         seed: of the matching.
         status: ``ok`` or ``failed``.
         reason: why it failed; empty when it did not.
-        error: of the stitched network, percent of test examples.
-        error_top: of the top network whole, percent.
-        error_bottom: of the bottom network whole, percent.
-        loss: mean cross-entropy of the stitched network, nats.
-        loss_top: of the top network whole, nats.
-        loss_bottom: of the bottom network whole, nats.
-        penalty: ``error - error_top``, percentage points; positive is worse than the top network.
-        penalty_low: lower end of its 95% paired bootstrap interval.
-        penalty_high: upper end of it.
-        loss_penalty: ``loss - loss_top``, nats.
-        loss_penalty_low: lower end of its 95% paired bootstrap interval.
-        loss_penalty_high: upper end of it.
-        agreement_top: share (0 to 1) of test examples given the class that the top network gives.
-        agreement_bottom: the same beside the bottom network.
-        cka: linear CKA (0 to 1) of the activations at the two cuts, a row for each position; this and the following
-            are None where there is no value.
-        cka_debiased: the same from unbiased estimates.
-        cca: mean canonical correlation (0 to 1).
-        svcca: the same of the components that hold 99 % of the variance.
-        pwcca: the same weighted by how much of the bottom's activations each direction explains.
-        procrustes: distance after the best rotation (0 to √2).
-        procrustes_angular: the same as an angle (0 to π/2).
-        measure_notes: by measure, why it has no value, or what to beware of.
-        residual: share of the target's variance that the direct matching leaves; None when not computed.
-        learning_curve: mean loss per epoch of the matching; empty for a matching in closed form.
+        scores: what the task found; the first gives *the* penalty.
+        measures: what was found beside it.
+        curve: mean loss per epoch of the matching; empty for a matching in closed form.
         seconds: what the stitching took.
         device: where it ran.
         threads: how many CPU threads it had.
@@ -86,8 +106,9 @@ class Record:
         created: ISO 8601 time.
 
     Raises:
-        NumericalFailure: a number is missing or not finite though the status is ``ok``.
-        SettingError: a column holds none of its choices, a failure lacks its reason or carries a value.
+        NumericalFailure: a number is not finite though the status is ``ok``, or there is no score.
+        SettingError: a column holds none of its choices, a score or a measure is there twice, a failure lacks its
+            reason or carries a value.
     """
 
     key: str
@@ -97,6 +118,8 @@ class Record:
     top_network: str
     bottom_weights: str
     top_weights: str
+    bottom_graph: str
+    top_graph: str
     bottom_cut: str
     top_cut: str
     bottom_depth: float
@@ -106,36 +129,16 @@ class Record:
     test_data: str
     n_fit: int
     n_test: int
+    task: str
     family: str
     matching: str
     batch_norm: str
     seed: int
     status: str
     reason: str = ""
-    error: float | None = None
-    error_top: float | None = None
-    error_bottom: float | None = None
-    loss: float | None = None
-    loss_top: float | None = None
-    loss_bottom: float | None = None
-    penalty: float | None = None
-    penalty_low: float | None = None
-    penalty_high: float | None = None
-    loss_penalty: float | None = None
-    loss_penalty_low: float | None = None
-    loss_penalty_high: float | None = None
-    agreement_top: float | None = None
-    agreement_bottom: float | None = None
-    cka: float | None = None
-    cka_debiased: float | None = None
-    cca: float | None = None
-    svcca: float | None = None
-    pwcca: float | None = None
-    procrustes: float | None = None
-    procrustes_angular: float | None = None
-    measure_notes: dict[str, str] = field(hash=False, default_factory=dict)
-    residual: float | None = None
-    learning_curve: tuple[float, ...] = ()
+    scores: tuple[ScoreRow, ...] = ()
+    measures: tuple[MeasureRow, ...] = ()
+    curve: tuple[float, ...] = ()
     seconds: float
     device: str
     threads: int
@@ -144,43 +147,99 @@ class Record:
     created: str
 
     def __post_init__(self) -> None:
+        asked = f"the record of {self.stitching}"
         for column, choices in _CHOICES.items():
-            if getattr(self, column) not in choices:
-                found, do = f"{column} is {getattr(self, column)!r}", f"use one of {', '.join(map(repr, choices))}"
-                raise SettingError(f"the record of {self.stitching}", found, do)
+            _check_choice(asked, column, getattr(self, column), choices)
+        for row in self.scores:
+            _check_choice(asked, f"better of {row.score}", row.better, _BETTER)
+        for kind, names in (("score", [s.score for s in self.scores]), ("measure", [m.measure for m in self.measures])):
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise SettingError(asked, f"the {kind} {twice[0]!r} twice", f"give each {kind} once")
         told = {name: getattr(self, name) for name in ("bottom_depth", "top_depth", "seconds")}
         wrong = [f"{name} is {value}" for name, value in told.items() if not math.isfinite(value)]
         if wrong:
-            raise NumericalFailure(f"the record of {self.stitching}", ", ".join(wrong), "give a finite number")
+            raise NumericalFailure(asked, ", ".join(wrong), "give a finite number")
         if self.status == "failed":
             self._check_failed()
         else:
-            self._check_ok()
+            self._check_ok(asked)
 
     def _check_failed(self) -> None:
         asked = f"the failed record of {self.stitching}"
-        scored = [name for name in _MEASURED if getattr(self, name) is not None]
-        if scored or self.learning_curve:
-            found = f"it carries {', '.join(scored or ['learning_curve'])}"
-            raise SettingError(asked, found, "leave every measured value out: a failure has no score")
+        carried = [name for name in ("scores", "measures", "curve") if getattr(self, name)]
+        if carried:
+            do = "leave every measured value out: a failure has no score"
+            raise SettingError(asked, f"it carries {', '.join(carried)}", do)
         if not self.reason:
             raise SettingError(asked, "its reason is empty", "say why it failed")
 
-    def _check_ok(self) -> None:
+    def _check_ok(self, asked: str) -> None:
         if self.reason:
             do = "set the status to 'failed', or leave the reason out"
-            raise SettingError(f"the record of {self.stitching}", f"status 'ok' with the reason {self.reason!r}", do)
-        measured = {name: getattr(self, name) for name in _MEASURED}
-        wrong = [f"{name} is {value}" for name, value in measured.items() if not _fits(name, value)]
-        wrong += [f"learning_curve holds {value}" for value in self.learning_curve if not math.isfinite(value)]
+            raise SettingError(asked, f"status 'ok' with the reason {self.reason!r}", do)
+        wrong = [] if self.scores else ["no score"]
+        wrong += [f"{name} of {row.score} is {value}" for row in self.scores for name, value in _endless(row)]
+        wrong += [f"{row.measure} is {value}" for row in self.measures for _, value in _endless(row)]
+        wrong += [f"curve holds {value}" for value in self.curve if not math.isfinite(value)]
         if wrong:
             do = "look at the learning rate and at the activations at the two cuts, or record the stitching as failed"
-            raise NumericalFailure(f"the record of {self.stitching}", ", ".join(wrong), do)
+            raise NumericalFailure(asked, ", ".join(wrong), do)
+
+    @property
+    def penalty(self) -> float | None:
+        """The penalty of the first score; None of a failure, as are the ends of its interval."""
+        return self.scores[0].penalty if self.scores else None
+
+    @property
+    def penalty_low(self) -> float | None:
+        """Lower end of the 95 % paired bootstrap interval of the penalty."""
+        return self.scores[0].low if self.scores else None
+
+    @property
+    def penalty_high(self) -> float | None:
+        """Upper end of it."""
+        return self.scores[0].high if self.scores else None
+
+    @property
+    def unit(self) -> str:
+        """The unit of the penalty; empty of a failure and of a number without unit."""
+        return self.scores[0].unit if self.scores else ""
+
+    def score(self, name: str) -> ScoreRow | None:
+        """The score of that name, or None where there is none."""
+        return next((row for row in self.scores if row.score == name), None)
+
+    def measure(self, name: str) -> float | None:
+        """The value of the measure of that name, or None where there is none."""
+        return next((row.value for row in self.measures if row.measure == name), None)
+
+    def note(self, name: str) -> str:
+        """Why the measure of that name has no value, or what to beware of."""
+        return next((row.note for row in self.measures if row.measure == name), "")
 
 
-def _fits(name: str, value: float | None) -> bool:
-    return name not in _ALWAYS_MEASURED if value is None else math.isfinite(value)
+def _check_choice(asked: str, column: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise SettingError(asked, f"{column} is {value!r}", f"use one of {', '.join(map(repr, choices))}")
+
+
+def _endless(row: ScoreRow | MeasureRow) -> list[tuple[str, float | None]]:
+    """The numbers of a row that are not finite, or are missing where there must be one."""
+    kinds = SCORE if isinstance(row, ScoreRow) else MEASURE
+    told = [(name, getattr(row, name)) for name, kind in kinds.items() if kind.startswith("float")]
+    missing = [(name, value) for name, value in told if value is None and kinds[name] == "float"]
+    return missing + [(name, value) for name, value in told if value is not None and not math.isfinite(value)]
 
 
 # The annotations are strings here, and one spelling each: they decide how a column is read and stored.
-COLUMNS: dict[str, str] = {column.name: str(column.type) for column in dataclasses.fields(Record)}
+def _kinds(one: type) -> dict[str, str]:
+    return {column.name: str(column.type) for column in dataclasses.fields(one)}
+
+
+FOUND = ("scores", "measures", "curve")
+"""The fields of a record that are rows."""
+COLUMNS = {name: kind for name, kind in _kinds(Record).items() if name not in FOUND}
+"""The columns of a record and what they hold: what was asked, whether it was done, and where it ran."""
+SCORE, MEASURE = _kinds(ScoreRow), _kinds(MeasureRow)
+"""The columns of a row."""

@@ -1,6 +1,7 @@
 """The tables of a store, and records as rows of them.
 
-Each column of a record is a column of its table, so that any tool can read it; tuples and dictionaries are JSON text.
+What was asked, and where, is a row of ``records_asked``; what was found are rows of ``scores``, ``measures`` and
+``curves``. The view ``records`` shows all of it as one wide table, so that any tool can read it.
 Beware: SQLite keeps every number bit for bit but one: a negative zero comes back as zero.
 """
 
@@ -9,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from modelstitch.errors import BadFile, NumericalFailure, SettingError
 from modelstitch.records.lines import checked, is_a
-from modelstitch.records.record import COLUMNS, Record
+from modelstitch.records.record import COLUMNS, MEASURE, SCORE, Record
+from modelstitch.records.wide import score_columns
+from modelstitch.vocabulary import MEASURES, SCORES
 
 Row = tuple[Any, ...]
 
@@ -51,35 +54,88 @@ def _columns(kinds: Mapping[str, str]) -> str:
     return ", ".join(f"{names([name])} {_TYPES.get(kind, 'TEXT NOT NULL')}" for name, kind in kinds.items())
 
 
+_KEY = "key TEXT NOT NULL REFERENCES records_asked (key)"
+_OF_SCORES = score_columns(list(SCORES), list(SCORES)[1:])
+
+
+def _view() -> str:
+    """The records as one wide table, for questions in SQL: with the known scores and measures."""
+    first = {"score": "score", "unit": "unit", "penalty": "penalty", "penalty_low": "low", "penalty_high": "high"}
+    told = {name: f"SELECT [{field}] FROM scores WHERE key = r.key AND position = 0" for name, field in first.items()}
+    told |= {
+        column: f"SELECT [{field}] FROM scores WHERE key = r.key AND score = '{score}'"
+        for column, (score, field) in _OF_SCORES.items()
+    }
+    told |= {name: f"SELECT value FROM measures WHERE key = r.key AND measure = '{name}'" for name in MEASURES}
+    notes = "SELECT json_group_object(measure, note) FROM measures WHERE key = r.key AND note <> ''"
+    columns = [f"r.[{name}]" for name in COLUMNS]
+    columns += [f"({ask}) AS [{name}]" for name, ask in {**told, "measure_notes": notes}.items()]
+    # In the order in which keys came: without it a question that an index alone answers has an order of its own.
+    return f"CREATE VIEW records AS SELECT {', '.join(columns)} FROM records_asked r ORDER BY r.rowid"
+
+
 TABLES = (
-    f"CREATE TABLE records ({_columns(COLUMNS)}, UNIQUE (key))",
-    "CREATE TABLE stitches (key TEXT NOT NULL UNIQUE REFERENCES records (key), weights BLOB NOT NULL)",
+    f"CREATE TABLE records_asked ({_columns(COLUMNS)}, UNIQUE (key))",
+    f"CREATE TABLE scores ({_KEY}, position INTEGER NOT NULL, {_columns(SCORE)}, UNIQUE (key, score))",
+    f"CREATE TABLE measures ({_KEY}, {_columns(MEASURE)}, UNIQUE (key, measure))",
+    f"CREATE TABLE curves ({_KEY}, epoch INTEGER NOT NULL, loss REAL NOT NULL, UNIQUE (key, epoch))",
+    _view(),
+    "CREATE TABLE stitches (key TEXT NOT NULL UNIQUE REFERENCES records_asked (key), weights BLOB NOT NULL)",
     "CREATE TABLE recipes (name TEXT NOT NULL, text TEXT NOT NULL UNIQUE)",
     "CREATE TABLE networks (name TEXT NOT NULL, weights TEXT NOT NULL, config TEXT NOT NULL, UNIQUE (name, weights))",
     f"CREATE TABLE similarities ({_columns(SIMILARITY)}, UNIQUE ({names(_SAME)}))",
     "CREATE TABLE failures (job TEXT NOT NULL UNIQUE, reason TEXT NOT NULL)",
 )
 """What makes an empty store."""
+FOUND_TABLES = {
+    "scores": ("position", tuple(SCORE)),
+    "measures": ("rowid", tuple(MEASURE)),
+    "curves": ("epoch", ("loss",)),
+}
+"""The tables of what was found: by which column the rows of a record are in order, and what they hold beside it."""
+
+
+class NetworkRow(NamedTuple):
+    """A network that records speak of.
+
+    Attributes:
+        name: what they call it.
+        weights: fingerprint of its weights.
+        config: how it was built and trained, as far as is known.
+    """
+
+    name: str
+    weights: str
+    config: dict[str, Any]
 
 
 def row_of(record: Record) -> Row:
-    """The record as the values of its columns.
+    """What was asked and where, as the values of its columns.
 
     Raises:
         SettingError: an integer is larger than a column can hold.
     """
-    values = dataclasses.asdict(record)
+    values = {name: getattr(record, name) for name in COLUMNS}
     large = [f"{name} is {value}" for name, value in values.items() if COLUMNS[name] == "int" and _is_large(value)]
     if large:
         raise SettingError(f"the record of {record.stitching}", ", ".join(large), "choose a number below 2 to the 63")
     return tuple(to_json(values[name]) if _is_json(kind) else values[name] for name, kind in COLUMNS.items())
 
 
-def record_in(row: Sequence[object], place: str) -> Record:
-    """The record in a row.
+def found_rows(record: Record) -> Iterator[tuple[str, list[Row]]]:
+    """What was found, as rows of the tables ``scores``, ``measures`` and ``curves``."""
+    scores = [dataclasses.astuple(row) for row in record.scores]
+    yield "scores", [(record.key, position, *row) for position, row in enumerate(scores)]
+    yield "measures", [(record.key, *dataclasses.astuple(row)) for row in record.measures]
+    yield "curves", [(record.key, epoch, loss) for epoch, loss in enumerate(record.curve, 1)]
+
+
+def record_in(row: Sequence[object], found: Mapping[str, Sequence[Sequence[object]]], place: str) -> Record:
+    """The record in a row and in its rows of other tables.
 
     Args:
         row: as `row_of` made it.
+        found: as `found_rows` made them, without what says which record they are of, by table.
         place: the file, for the error.
 
     Raises:
@@ -88,7 +144,11 @@ def record_in(row: Sequence[object], place: str) -> Record:
     asked = f"read the record {row[0]!r} in {place}"
     do = "delete that row: the others are whole, and the sweep computes the missing one again"
     named = zip(COLUMNS.items(), row, strict=True)
-    return checked({name: _parsed(kind, value, asked, do) for (name, kind), value in named}, asked, do)
+    values = {name: _parsed(kind, value, asked, do) for (name, kind), value in named}
+    values["scores"] = [dict(zip(SCORE, score, strict=True)) for score in found.get("scores", ())]
+    values["measures"] = [dict(zip(MEASURE, measure, strict=True)) for measure in found.get("measures", ())]
+    values["curve"] = [loss for (loss,) in found.get("curves", ())]
+    return checked(values, asked, do)
 
 
 def to_json(value: object) -> str:

@@ -10,6 +10,8 @@ from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.files import write_whole
 from modelstitch.records.lines import line_of
 from modelstitch.records.record import COLUMNS, Record
+from modelstitch.records.wide import Wide
+from modelstitch.vocabulary import decimals, spoken, with_unit
 
 if TYPE_CHECKING:
     import altair
@@ -54,9 +56,12 @@ class Records(Sequence[Record]):
         failed = sum(record.status == "failed" for record in self)
         lines = [f"{len(self)} records, {failed} failed"]
         if self:
-            width = max(len(record.stitching) for record in self[: self._SHOWN])
-            lines.append(_columns(width, "stitching", "control", "penalty [95%]", "error", "CKA", "family"))
-            lines += [_row(record, width) for record in self[: self._SHOWN]]
+            shown = self[: self._SHOWN]
+            width = max(len(record.stitching) for record in shown)
+            firsts = list(dict.fromkeys((one.scores[0].score, one.unit) for one in shown if one.scores))
+            mixed = len(firsts) > 1
+            lines.append(_columns(width, mixed, "stitching", "control", *_titles(firsts), "CKA", "family"))
+            lines += [_row(record, width, mixed) for record in shown]
         if len(self) > self._SHOWN:
             lines.append(f"… and {len(self) - self._SHOWN} more")
         return "\n".join(lines)
@@ -64,22 +69,42 @@ class Records(Sequence[Record]):
     def only(self, **equals: str | int | float | None) -> Records:
         """The records whose columns equal these values: ``records.only(control="", status="ok")``.
 
+        Args:
+            equals: any column of `to_pandas`.
+
         Raises:
             SettingError: there is no such column.
         """
+        wide = Wide(self)
         for column in equals:
-            if column not in COLUMNS:
-                do = did_you_mean(column, COLUMNS, "read `help(modelstitch.Record)`")
+            if column not in wide.kinds:
+                do = did_you_mean(column, wide.kinds, "read `help(modelstitch.Record)`")
                 raise SettingError(f"only the records with {column}={equals[column]!r}", "no such column", do)
-        return Records(r for r in self if all(getattr(r, column) == value for column, value in equals.items()))
+        # Asked of a record itself where that can be: a wide row takes longer.
+        plain = all(column in COLUMNS for column in equals)
+        told = ((record, {} if plain else wide.row(record)) for record in self)
+        return Records(
+            record
+            for record, row in told
+            if all((getattr(record, name) if plain else row[name]) == value for name, value in equals.items())
+        )
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One row per record and one column per field, of the same types for none, one or many records."""
+        """One row per record: what was asked, where, and a column for each score and measure that was found.
+
+        Of the first score there are ``score``, ``unit``, ``penalty``, ``penalty_low`` and ``penalty_high``; of each
+        score s there are ``s``, ``s_top`` and ``s_bottom``, of a further one ``s_penalty``, ``s_penalty_low`` and
+        ``s_penalty_high`` too. Types do not depend on how many records there are.
+        """
         import pandas
 
-        columns = {name: [getattr(record, name) for record in self] for name in COLUMNS}
+        wide = Wide(self)
+        rows = [wide.row(record) for record in self]
         return pandas.DataFrame(
-            {name: pandas.Series(columns[name], dtype=_DTYPES.get(kind, "object")) for name, kind in COLUMNS.items()}
+            {
+                name: pandas.Series([row[name] for row in rows], dtype=_DTYPES.get(kind, "object"))
+                for name, kind in wide.kinds.items()
+            }
         )
 
     def plot(self) -> altair.HConcatChart:
@@ -97,13 +122,28 @@ class Records(Sequence[Record]):
         write_whole(path, b"".join(map(line_of, self)))
 
 
-def _row(record: Record, width: int) -> str:
+def _titles(firsts: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """The titles of the penalty and of what it is of; with one score for all, its name and unit stand here."""
+    if len(firsts) != 1:
+        return "penalty [95%]", "score"
+    score, unit = firsts[0]
+    return with_unit("penalty [95%]", unit), score
+
+
+def _row(record: Record, width: int, mixed: bool) -> str:
     if record.status == "failed":
         return f"{record.stitching:{width}}  {record.control:9}  failed: {record.reason.splitlines()[0]}"
-    penalty = f"{record.penalty:+.2f} [{record.penalty_low:+.2f}, {record.penalty_high:+.2f}]"
-    cka = "–" if record.cka is None else f"{record.cka:.3f}"
-    return _columns(width, record.stitching, record.control, penalty, f"{record.error:.2f}", cka, record.family)
+    first, cka = record.scores[0], record.measure("cka")
+    digits = decimals(first.unit)
+    penalty = f"{first.penalty:+.{digits}f} [{first.low:+.{digits}f}, {first.high:+.{digits}f}]"
+    penalty, score = f"{penalty} {first.unit}".rstrip() if mixed else penalty, f"{first.stitched:.{digits}f}"
+    told = "–" if cka is None else f"{cka:.3f}"
+    score = f"{first.score} {score}" if mixed else score
+    return _columns(width, mixed, record.stitching, record.control, penalty, score, told, spoken(record.family))
 
 
-def _columns(width: int, stitching: str, control: str, penalty: str, error: str, cka: str, family: str) -> str:
-    return f"{stitching:{width}}  {control:9}  {penalty:>24}  {error:>6}  {cka:>5}  {family}"
+def _columns(width: int, mixed: bool, *cells: str) -> str:
+    stitching, control, penalty, score, cka, family = cells
+    # With its unit and the name of its score in every row, a penalty takes more room.
+    wide, narrow = (35, 14) if mixed else (24, 6)
+    return f"{stitching:{width}}  {control:9}  {penalty:>{wide}}  {score:>{narrow}}  {cka:>5}  {family}"

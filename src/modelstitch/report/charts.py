@@ -14,9 +14,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from modelstitch.figures.series import COLOURS, SHAPES, TIPS, cycle
+from modelstitch.figures.series import COLOURS, SHAPES, Tip, cycle, scores_of, tips_of
 from modelstitch.figures.style import PAPER, Ink, styled
 from modelstitch.report.rows import names_of
+from modelstitch.vocabulary import penalty_title, unit_of, with_unit
 
 READABLE = 12
 """Above so many names a legend says less than pointing does; above so many cuts a number no longer fits its cell."""
@@ -24,7 +25,7 @@ _OURS = "datum.status == 'ok' && datum.control == ''"
 _SETTING = "setting == '' || datum.setting == setting"
 _FADED = "pair != '' && datum.pair != pair"
 LEGEND = "clicked"
-_TOLD = ("stitching:N", "penalty:Q", "penalty_low:Q", "penalty_high:Q", "error:Q", "error_top:Q", "cka:Q", "n_test:Q")
+_TOLD = ("stitching", "penalty", "penalty_low", "penalty_high", "cka", "n_test")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 PICKED = "datum.key == picked"
 # A setting's name in a legend: pixels, and letters that surely fit into them. The whole is in every tooltip and table.
@@ -60,15 +61,39 @@ SCREEN = Theme(
 
 @dataclass(frozen=True)
 class Names:
-    """What a reader can pick among: pairs and settings of one run, and what is picked at first."""
+    """What a reader can pick among: pairs and settings of one run, and what is picked at first.
+
+    Args:
+        pairs: who meets whom.
+        settings: how.
+        scores: the first score of each task and the unit of its penalty.
+        tips: what a record can tell.
+        loss: the title of the loss of a matching.
+    """
 
     pairs: Sequence[str]
     settings: Sequence[str]
+    scores: Sequence[tuple[str, str]] = ()
+    tips: Sequence[Tip] = ()
+    loss: str = "mean loss"
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Names:
         """Those of prepared records."""
-        return cls(names_of(frame, "pair"), names_of(frame, "setting"))
+        # The matching of a classification has the loss that is also a score; of another task its unit is not known.
+        loss = with_unit("mean loss", unit_of("loss") if "loss" in frame and frame["loss"].notna().any() else "")
+        told = (scores_of(frame), tips_of(frame), loss)
+        return cls(names_of(frame, "pair"), names_of(frame, "setting"), *told)
+
+    @property
+    def penalty(self) -> str:
+        """The title of an axis of penalties."""
+        return penalty_title(self.scores)
+
+    @property
+    def unit(self) -> str:
+        """The unit of the penalties."""
+        return " or ".join(dict.fromkeys(unit for _, unit in self.scores if unit))
 
     @property
     def setting(self) -> str:
@@ -103,9 +128,10 @@ def _black(settings: Sequence[str], theme: Theme) -> alt.Legend:
     return alt.Legend(title=None, columns=1, labelLimit=limit, symbolFillColor=theme.ink.text, symbolStrokeWidth=0)
 
 
-def tips_of(names: Names) -> list[alt.Tooltip]:
+def shown_tips(names: Names) -> list[alt.Tooltip]:
     """What a record tells when pointed at; picked, it tells everything."""
-    tips = [alt.Tooltip(field, title=title, format=form) for field, title, form in TIPS if field in _TOLD]
+    told = {*_TOLD, *(score + end for score, _ in names.scores for end in ("", "_top"))}
+    tips = [alt.Tooltip(tip, title=title, format=form) for tip, title, form in names.tips if tip.split(":")[0] in told]
     return [*tips, alt.Tooltip("setting:N")] if len(names.settings) > 1 else tips
 
 
@@ -128,7 +154,7 @@ def _points(base: alt.Chart, names: Names, theme: Theme) -> alt.Chart:
         size=alt.condition(PICKED, alt.value(190), alt.value(60)),
         stroke=alt.condition(PICKED, alt.value(theme.ink.text), alt.value(theme.paper)),
         strokeWidth=alt.condition(PICKED, alt.value(2.5), alt.value(0.6)),
-        tooltip=tips_of(names),
+        tooltip=shown_tips(names),
     )
     # A click on the legend picks a pair; the page listens.
     return drawn.add_params(alt.selection_point(name=LEGEND, fields=["pair"], bind="legend"))
@@ -192,7 +218,7 @@ def penalty(names: Names, theme: Theme, size: tuple[Any, int], control: str = ""
         control: show this one in place of the stitchings.
     """
     base = base_of(f"datum.status == 'ok' && datum.control == '{control}' && datum.matched", _SETTING)
-    y = alt.Y("mean(penalty):Q", title="penalty, points of test error", axis=alt.Axis(tickCount=6))
+    y = alt.Y("mean(penalty):Q", title=names.penalty, axis=alt.Axis(tickCount=6))
     bars = base.mark_rule(strokeWidth=1.5).encode(
         x=_depth(),
         y="penalty_low:Q",
@@ -219,7 +245,7 @@ def over_seeds(kinds: Names, theme: Theme, size: tuple[Any, int]) -> alt.LayerCh
     for one in (f"{_OURS} && datum.matched", _SETTING):
         base = base.transform_filter(one)
     lines = _lines(kinds, theme)
-    y = alt.Y("penalty:Q", title="penalty, points of test error", axis=alt.Axis(tickCount=6))
+    y = alt.Y("penalty:Q", title=kinds.penalty, axis=alt.Axis(tickCount=6))
     line = base.mark_line(opacity=0.75).encode(
         x=_depth(), y=y, color=lines["color"], strokeDash=lines["strokeDash"], detail="setting:N"
     )
@@ -228,7 +254,8 @@ def over_seeds(kinds: Names, theme: Theme, size: tuple[Any, int]) -> alt.LayerCh
     )
     told = ("pair:N", "setting:N", "bottom_cut:N", "top_cut:N", "n_pairs:Q")
     tips = [alt.Tooltip(field, title=field.split(":")[0].replace("_", " ")) for field in told]
-    tips += [alt.Tooltip(field, title=title, format=form) for field, title, form in TIPS if field.startswith("penalty")]
+    found = [tip for tip in kinds.tips if tip[0].startswith("penalty")]
+    tips += [alt.Tooltip(field, title=title, format=form) for field, title, form in found]
     points = base.mark_point(filled=True, size=60, stroke=theme.paper, strokeWidth=0.6).encode(
         x="place:Q", y="penalty:Q", color=lines["color"], shape=lines["shape"], tooltip=tips
     )
@@ -252,7 +279,7 @@ def scatter(names: Names, theme: Theme, size: tuple[Any, int], measure: str, tit
     lines = _lines(names, theme)
     bars = base.mark_rule(strokeWidth=1).encode(
         x=x,
-        y=alt.Y("penalty_low:Q", title="penalty, points of test error", axis=alt.Axis(tickCount=6)),
+        y=alt.Y("penalty_low:Q", title=names.penalty, axis=alt.Axis(tickCount=6)),
         y2="penalty_high:Q",
         color=lines["color"],
         opacity=alt.condition(_FADED, alt.value(0.05), alt.value(0.5)),

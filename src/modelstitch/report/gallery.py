@@ -13,15 +13,16 @@ import pandas as pd
 
 from modelstitch.figures import save_figure
 from modelstitch.recipe.published import curve_of
-from modelstitch.records import CONTROLS
 from modelstitch.report import charts, maps
 from modelstitch.report.charts import PRINT, READABLE, SCREEN, Names, Theme
 from modelstitch.report.findings import Findings
-from modelstitch.report.rows import DISTANCES, MEASURES, prepared, rows_of
+from modelstitch.report.rows import farthest, measures_of, prepared, rows_of
 from modelstitch.report.seeds import PENALTY, over_seeds
+from modelstitch.vocabulary import CONTROLS
 
 _CELL, _PRINTED = 36, (300, 220)
-_DRAWN = ["pair", "setting", "bottom_cut", "top_cut", "place", "matched", "status", "control", "n_pairs", *PENALTY]
+_DRAWN = ["pair", "setting", "bottom_cut", "top_cut", "place", "matched", "status", "control", "n_pairs"]
+_DRAWN += ["score", "unit", *PENALTY]
 # A published figure keeps its text when it is scaled; a raster does not.
 _ENDINGS = (".svg", ".png", ".pdf")
 
@@ -77,7 +78,8 @@ class Gallery:
     @cached_property
     def measures(self) -> dict[str, str]:
         """The measures for which a stitching has a value, with their titles."""
-        return {name: title for name, title in MEASURES.items() if self.stitchings[name].notna().any()}
+        titles = measures_of(self.findings.records)
+        return {name: title for name, title in titles.items() if self.stitchings[name].notna().any()}
 
     @cached_property
     def similarities(self) -> pd.DataFrame:
@@ -85,7 +87,7 @@ class Gallery:
         frame = self.findings.similarities.reset_index(drop=True)
         if frame.empty:
             return frame
-        most = frame["measure"].map(DISTANCES)
+        most = frame["measure"].map(farthest).astype("float64")
         pair = frame["network_a"].astype(str) + " → " + frame["network_b"].astype(str)
         value = frame["value"].astype("float64")
         return frame.assign(pair=pair, value=value, similar=value.where(most.isna(), 1 - value / most))
@@ -117,7 +119,7 @@ class Gallery:
     @property
     def learns(self) -> bool:
         """Whether a matching took more than one epoch: one point is no curve."""
-        return any(len(curve) > 1 for curve in self.records["learning_curve"])
+        return any(len(curve) > 1 for curve in self.records["curve"])
 
     def screen(self) -> dict[str, alt.LayerChart]:
         """The charts of the page, as wide as their place, without their rows."""
@@ -171,7 +173,7 @@ class Gallery:
 
     def _penalty_map(self, theme: Theme, width: Any) -> alt.LayerChart:
         across, upwards = (int(self.grid.groupby("pair")[c].nunique().max()) for c in ("bottom_cut", "top_cut"))
-        most = max(float(self.grid["penalty"].abs().max()), 1.0)
+        most = max(float(self.grid["penalty"].abs().max()), 1.0 if self.names.unit == "points" else 1e-3)
         size = (width, _CELL * max(upwards, 4))
         return maps.penalty_map(self.names, theme, size, most, max(across, upwards) <= READABLE)
 

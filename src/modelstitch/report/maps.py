@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
 from modelstitch.figures.series import cycle
-from modelstitch.report.charts import PICKED, READABLE, Names, Theme, base_of, tips_of, whole
+from modelstitch.report.charts import PICKED, READABLE, Names, Theme, base_of, shown_tips, whole
+from modelstitch.vocabulary import decimals, with_unit
 
 _CHOSEN = "(setting == '' || datum.setting == setting) && (pair == '' || datum.pair == pair)"
 _BLACK, _WHITE = "#1a1a1a", "#ffffff"
@@ -23,12 +25,14 @@ def penalty_map(names: Names, theme: Theme, size: tuple[Any, Any], most: float, 
         names: what there is to pick; the first pair and setting are shown until one is picked.
         theme: its colours.
         size: width and height.
-        most: the largest penalty in either direction, percentage points: both ends of the scale.
+        most: the largest penalty in either direction: both ends of the scale.
         numbers: write the penalty into each cell.
     """
-    # Linear within a point of zero and by powers beyond: an untrained half must not hide differences of one point.
-    scale = alt.Scale(type="symlog", constant=1, domain=[-most, most], scheme="redblue", reverse=True)
-    legend = alt.Legend(title="penalty, points", gradientLength=260, values=_ticks(most), format="+d")
+    # Linear near zero and by powers beyond: an untrained half must not hide differences of one point.
+    near = even(names.unit, most)
+    scale = alt.Scale(type="symlog", constant=near, domain=[-most, most], scheme="redblue", reverse=True)
+    form, title = "+d" if names.unit == "points" else "+~g", with_unit("penalty", names.unit)
+    legend = alt.Legend(title=title, gradientLength=260, values=_ticks(most, near), format=form)
     rows = base_of("datum.status == 'ok' && datum.control == ''", *_ONE_OF)
     # Seeds of the matching share a cell.
     cell = rows.transform_joinaggregate(shown="mean(penalty)", groupby=["bottom_cut", "top_cut"])
@@ -37,13 +41,14 @@ def penalty_map(names: Names, theme: Theme, size: tuple[Any, Any], most: float, 
         color=alt.Color("shown:Q", scale=scale, legend=legend),
         stroke=alt.condition(PICKED, alt.value(theme.ink.text), alt.value(theme.paper)),
         strokeWidth=alt.condition(PICKED, alt.value(3), alt.value(0.5)),
-        tooltip=tips_of(names),
+        tooltip=shown_tips(names),
     )
     shade = alt.condition(f"abs(datum.shown) > {most / 4:.6g}", alt.value(_WHITE), alt.value(_BLACK))
     # No minus before what is rounded to nothing.
-    written = base.transform_calculate(written="abs(datum.shown) < 0.05 ? 0 : datum.shown")
+    digits = decimals(names.unit) - 1
+    written = base.transform_calculate(written=f"abs(datum.shown) < {0.5 / 10**digits:g} ? 0 : datum.shown")
     text = written.mark_text(fontSize=_SIZE, tooltip=None).encode(
-        text=alt.Text("written:Q", format="+.1f"), color=shade
+        text=alt.Text("written:Q", format=f"+.{digits}f"), color=shade
     )
     return whole([cells, text] if numbers else [cells], names, theme, size, **_first(names))
 
@@ -88,13 +93,13 @@ def learning(names: Names, theme: Theme, size: tuple[Any, int]) -> alt.LayerChar
     """Mean loss per epoch of each matching of the pair and setting picked; the picked stitching stands out."""
     base = (
         base_of(f"{PICKED} || datum.control == '' && {_CHOSEN}")
-        .transform_flatten(["learning_curve"], as_=["epoch_loss"])
+        .transform_flatten(["curve"], as_=["epoch_loss"])
         .transform_window(epoch="row_number()", groupby=["key"])
     )
-    tips = [alt.Tooltip("epoch:Q"), alt.Tooltip("epoch_loss:Q", title="mean loss, nats", format=".4f"), *tips_of(names)]
+    tips = [alt.Tooltip("epoch:Q"), alt.Tooltip("epoch_loss:Q", title=names.loss, format=".4f"), *shown_tips(names)]
     base = base.encode(
         x=_epochs(),
-        y=alt.Y("epoch_loss:Q", title="mean loss, nats", scale=alt.Scale(zero=False)),
+        y=alt.Y("epoch_loss:Q", title=names.loss, scale=alt.Scale(zero=False)),
         color=alt.condition(PICKED, alt.value(theme.series[1]), alt.value(theme.series[0])),
         detail="key:N",
     )
@@ -145,6 +150,13 @@ def _first(names: Names) -> dict[str, str]:
     return {"first_pair": names.pairs[0], "first_setting": names.settings[0]}
 
 
-def _ticks(most: float) -> list[float]:
-    steps = [step for step in (1.0, 3.0, 10.0, 30.0, 100.0) if step <= most]
+def even(unit: str, most: float) -> float:
+    """How far from zero a scale of penalties is even: one point, or where a score has another unit, a part of it."""
+    return 1.0 if unit == "points" else most / 30
+
+
+def _ticks(most: float, least: float) -> list[float]:
+    decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    steps = [float(f"{times}e{ten}") for ten in decades for times in (1, 3)]
+    steps = [step for step in steps if least <= step <= most]
     return [*(-step for step in reversed(steps)), 0.0, *steps]

@@ -25,7 +25,9 @@ from modelstitch.report.findings import Findings
 from modelstitch.report.gallery import Gallery
 from modelstitch.report.rows import packed, script_json
 from modelstitch.report.verdicts import RULE, judge
+from modelstitch.report.words import record_words, what_a_penalty_is
 from modelstitch.version import VERSION
+from modelstitch.vocabulary import CONTROLS
 
 # What the page shows of a record; the fields of `Record` and what was derived from them.
 _LEFT_OUT = ("series",)
@@ -65,6 +67,10 @@ def page(findings: Findings) -> str:
         verdicts=[_told(judge(claim, findings.records, findings.kinds)) for claim in findings.verdicts],
         rule=RULE,
         published=published(),
+        penalty=what_a_penalty_is(gallery.names.scores),
+        nothing=f"0 {gallery.names.unit}".rstrip(),
+        even="one point" if gallery.names.unit == "points" else "a thirtieth of its ends",
+        controls={name: control for name, control in CONTROLS.items() if name != "self"},
         gallery=gallery,
         figures=list(charts),
         tables=_tables(gallery),
@@ -118,6 +124,7 @@ def _data(gallery: Gallery, charts: dict[str, alt.LayerChart]) -> dict[str, Any]
         "datasets": {name: packed(frame) for name, frame in {**datasets, "records": records}.items()},
         "charts": {name: chart.to_dict(context={"pre_transform": False}) for name, chart in charts.items()},
         "picks": {"setting": gallery.names.setting},
+        "words": record_words(gallery.findings.records),
     }
 
 
@@ -136,7 +143,7 @@ def _tables(gallery: Gallery) -> dict[str, tables.Table]:
 
 
 def _told(verdict: Any) -> dict[str, Any]:
-    shown = "" if verdict.penalty is None else tables.points(verdict.penalty, verdict.low, verdict.high)
+    shown = "" if verdict.penalty is None else tables.interval(verdict.penalty, verdict.low, verdict.high, verdict.unit)
     sizes = " to ".join(f"{n:,}" for n in verdict.n_test)
     return {"verdict": verdict, "number": shown, "sizes": sizes, "word": verdict.answer.replace(" ", "-")}
 
@@ -157,5 +164,5 @@ def _counts(gallery: Gallery) -> dict[str, int]:
 def _wrong_selves(gallery: Gallery) -> list[str]:
     frame = gallery.records
     wrong = frame[(frame["control"] == "self") & (frame["status"] == "ok") & (frame["penalty"] != 0)]
-    told = zip(wrong["stitching"], wrong["penalty"], wrong["penalty_low"], wrong["penalty_high"], strict=True)
-    return [f"{what}: {tables.points(*numbers)}" for what, *numbers in told]
+    told = wrong[["stitching", "penalty", "penalty_low", "penalty_high", "unit"]].itertuples(index=False)
+    return [f"{what}: {tables.interval(*numbers)}" for what, *numbers in told]

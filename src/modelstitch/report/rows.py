@@ -1,7 +1,7 @@
 """The records as the page needs them: named pairs and settings, places on the axis of depth, and packed as JSON.
 
-A **pair** is who meets whom, ``A → B``. A **setting** is what sets records of one pair apart: data, family, matching,
-batch norm, how many examples; only what differs within the run is named.
+A **pair** is who meets whom, ``A → B``. A **setting** is what sets records of one pair apart: data, task, family,
+matching, batch norm, how many examples; only what differs within the run is named.
 """
 
 from __future__ import annotations
@@ -14,20 +14,12 @@ from typing import Any
 import pandas as pd
 
 from modelstitch.figures.series import place_of
+from modelstitch.records.wide import measure_columns
+from modelstitch.vocabulary import MEASURES, spoken, title_of
 
-DISTANCES = {"procrustes": math.sqrt(2), "procrustes_angular": math.pi / 2}
-"""The measures for which less is more similar, and the most they can be."""
-MEASURES = {
-    "cka": "linear CKA",
-    "cka_debiased": "linear CKA, debiased",
-    "cca": "CCA, mean correlation",
-    "svcca": "SVCCA",
-    "pwcca": "PWCCA",
-    "procrustes": "Procrustes distance",
-    "procrustes_angular": "Procrustes angle",
-}
-"""The measures that a record holds, with their titles."""
-_APART = ("data", "family", "matching", "batch_norm", "n_fit")
+SETTINGS = ("task", "family", "matching")
+"""The columns that hold a setting as JSON."""
+_APART = ("data", "task", "family", "matching", "batch_norm", "n_fit")
 
 
 def prepared(records: pd.DataFrame) -> pd.DataFrame:
@@ -37,10 +29,11 @@ def prepared(records: pd.DataFrame) -> pd.DataFrame:
         records: as `Records.to_pandas` gives them.
 
     Returns:
-        A new frame. ``matched`` marks, for each bottom, the stitching to the top whose depth is nearest: what a curve
-        over the depth of the bottom can show.
+        A new frame, in which the settings read as Python would write them. ``matched`` marks, for each bottom, the
+        stitching to the top whose depth is nearest: what a curve over the depth of the bottom can show.
     """
     frame = records.reset_index(drop=True)
+    frame = frame.assign(**{name: frame[name].map(spoken) for name in SETTINGS})
     if frame.empty:
         text, number = pd.Series(dtype="str"), pd.Series(dtype="float64")
         return frame.assign(pair=text, setting=text, series=text, place=number, matched=pd.Series(dtype="bool"))
@@ -57,6 +50,21 @@ def prepared(records: pd.DataFrame) -> pd.DataFrame:
     gap = (frame["bottom_depth"] - frame["top_depth"]).abs()
     frame["matched"] = gap == gap.groupby([frame[column] for column in group]).transform("min")
     return frame
+
+
+def measures_of(records: pd.DataFrame) -> dict[str, str]:
+    """The titles of the measures of activations that records may hold, by name; one that nobody knows among them.
+
+    Args:
+        records: as `Records.to_pandas` gives them.
+    """
+    names = measure_columns([str(name) for name in records.columns])
+    return {name: title_of(name) for name in names if name not in MEASURES or MEASURES[name].of_activations}
+
+
+def farthest(measure: str) -> float | None:
+    """The most that a distance can be; None for a similarity, which an unknown measure is taken for."""
+    return MEASURES[measure].farthest if measure in MEASURES else None
 
 
 def _label(column: str, value: Any) -> str:

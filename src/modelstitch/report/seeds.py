@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 PENALTY = ["penalty", "penalty_low", "penalty_high"]
 """A penalty and the ends of its interval."""
 _SIDES = ("bottom_network", "top_network")
-_ALIKE = ("bottom_cut", "top_cut", "control", "data", "family", "matching", "batch_norm", "n_fit")
+_ALIKE = ("bottom_cut", "top_cut", "control", "data", "task", "family", "matching", "batch_norm", "n_fit")
 
 
 def student(values: Sequence[float]) -> tuple[float, float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import pandas as pd
 
 from modelstitch.report.findings import Findings
 from modelstitch.report.gallery import Gallery
-from modelstitch.report.rows import DISTANCES
+from modelstitch.report.rows import SETTINGS, farthest
+from modelstitch.vocabulary import CONTROLS, amount, decimals, spoken, title_of, value_unit, with_unit
 
 NOTHING = "–"
 
@@ -37,9 +38,10 @@ def number(value: Any, form: str = ".2f") -> str:
     return NOTHING if value is None or pd.isna(value) else format(value, form)
 
 
-def points(penalty: Any, low: Any, high: Any) -> str:
-    """A penalty with its interval."""
-    return NOTHING if pd.isna(penalty) else f"{penalty:+.2f} [{low:+.2f}, {high:+.2f}]"
+def interval(penalty: Any, low: Any, high: Any, unit: str = "points") -> str:
+    """A penalty with its interval, as many decimals as its unit asks for."""
+    digits = decimals(unit)
+    return NOTHING if pd.isna(penalty) else f"{penalty:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
 def controls(gallery: Gallery) -> Table:
@@ -49,7 +51,7 @@ def controls(gallery: Gallery) -> Table:
     for (control, pair, setting), group in _groups(frame[frame["control"] != ""], "control", "pair", "setting"):
         ok = group[group["status"] == "ok"]
         told = _exact(ok) if control == "self" else _span(ok)
-        rows.append([CONTROLS[control], f"{pair}{_aside(setting)}", f"{len(ok)} of {len(group)}", told])
+        rows.append([CONTROLS[control].title, f"{pair}{_aside(setting)}", f"{len(ok)} of {len(group)}", told])
     return Table("Controls: stitchings whose answer is known", ["control", "networks", "with a value", "penalty"], rows)
 
 
@@ -63,16 +65,6 @@ def _ends(frame: pd.DataFrame, column: str) -> tuple[pd.Series[Any], pd.Series[A
     """The rows with the least and the largest value."""
     ordered = frame.sort_values(column)
     return ordered.iloc[0], ordered.iloc[-1]
-
-
-CONTROLS = {
-    "self": "with itself",
-    "untrained": "untrained bottom",
-    "stem_reset": "top's own bottom, stem reset",
-    "noise": "noise for the bottom",
-    "shuffled": "fitted on shuffled pairs",
-}
-"""What the page calls each control."""
 
 
 def _exact(ok: pd.DataFrame) -> str:
@@ -90,7 +82,7 @@ def _span(ok: pd.DataFrame) -> str:
 def _where(row: Any) -> str:
     same = row["bottom_cut"] == row["top_cut"]
     cuts = row["top_cut"] if same else f"{row['bottom_cut']} → {row['top_cut']}"
-    return f"{row['penalty']:+.2f} ({cuts})"
+    return f"{row['penalty']:+.{decimals(row['unit'])}f} ({cuts})"
 
 
 def _aside(setting: str) -> str:
@@ -102,10 +94,11 @@ def penalties(gallery: Gallery) -> Table:
     rows = []
     for (pair, setting), ok in _groups(gallery.stitchings, "pair", "setting"):
         least, most = _ends(ok, "penalty")
-        mean = f"{ok['penalty'].mean():+.2f}"
+        mean = f"{ok['penalty'].mean():+.{decimals(ok['unit'].iloc[0])}f}"
         rows.append([f"{pair}{_aside(setting)}", str(len(ok)), mean, _where(least), _where(most)])
     titles = ["networks", "stitchings", "mean penalty", "least (cut)", "largest (cut)"]
-    return Table("Penalty in points of test error, by pair", titles, rows)
+    counted = " or ".join(dict.fromkeys(amount(*each) for each in gallery.names.scores))
+    return Table(f"Penalty in {counted}, by pair" if counted else "Penalty, by pair", titles, rows)
 
 
 def measures(gallery: Gallery) -> Table:
@@ -118,7 +111,7 @@ def measures(gallery: Gallery) -> Table:
         rows.append(
             [
                 title,
-                "distance" if name in DISTANCES else "similarity",
+                "distance" if farthest(name) else "similarity",
                 str(len(ok)),
                 f"{number(ok[name].min(), '.3f')} to {number(ok[name].max(), '.3f')}",
                 number(ranks[name].corr(ranks["penalty"]), "+.2f") if len(ok) > 2 else NOTHING,
@@ -186,23 +179,42 @@ def every_record(gallery: Gallery) -> Table:
     measured = list(gallery.measures)
     rows = []
     for row in frame.to_dict("records"):
-        penalty = points(row["penalty"], row["penalty_low"], row["penalty_high"])
+        penalty = interval(row["penalty"], row["penalty_low"], row["penalty_high"], row["unit"])
         rows.append(
             [
                 row["stitching"],
                 row["control"] or NOTHING,
                 penalty if row["status"] == "ok" else "failed",
-                number(row["error"]),
-                number(row["error_top"]),
+                *_scored(row, several=len(gallery.names.scores) > 1),
                 number(row["agreement_top"], ".3f"),
                 *(number(row[name], ".3f") for name in measured),
                 row["setting"] or NOTHING,
                 str(row["seed"]),
             ]
         )
-    titles = ["stitching", "control", "penalty [95 %]", "error, %", "error of the top, %", "agreement with the top"]
+    titles = ["stitching", "control", "penalty [95 %]", *_score_titles(gallery), title_of("agreement_top")]
     titles += [*(gallery.measures[name] for name in measured), "setting", "seed"]
     return Table("All records", titles, rows, list(frame["key"]))
+
+
+def _score_titles(gallery: Gallery) -> list[str]:
+    """The titles of the columns of the first score; of several tasks, each cell names its own."""
+    firsts = gallery.names.scores
+    if len(firsts) > 1:
+        return ["score", "score of the top"]
+    titles = [(title_of(score).removeprefix("test "), value_unit(score, unit)) for score, unit in firsts] or [
+        ("score", "")
+    ]
+    return [with_unit(titles[0][0], titles[0][1]), with_unit(f"{titles[0][0]} of the top", titles[0][1])]
+
+
+def _scored(row: Mapping[Hashable, Any], several: bool) -> list[str]:
+    """The first score of the stitched network and of the top network."""
+    score, unit = row["score"], row["unit"]
+    if not score:
+        return [NOTHING, NOTHING]
+    cells = [number(row[name], f".{decimals(unit)}f") for name in (score, f"{score}_top")]
+    return [f"{title_of(score)} {cell} {value_unit(score, unit)}".rstrip() for cell in cells] if several else cells
 
 
 def provenance(findings: Findings) -> Table:
@@ -210,6 +222,7 @@ def provenance(findings: Findings) -> Table:
     frame = findings.records
     if frame.empty:
         return Table("Provenance", ["what", "value"], [])
+    frame = frame.assign(**{name: frame[name].map(spoken) for name in SETTINGS})
     versions = sorted({f"{name} {version}" for told in frame["versions"] for name, version in told.items()})
     asked = frame[frame["control"] != "self"]
     asked = frame if asked.empty else asked

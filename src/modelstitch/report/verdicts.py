@@ -22,6 +22,7 @@ import pandas as pd
 
 from modelstitch.recipe import Claim
 from modelstitch.report.seeds import PENALTY, student
+from modelstitch.vocabulary import CONTROLS
 
 Answer = Literal["holds", "fails", "cannot tell"]
 RULE = (
@@ -42,13 +43,14 @@ class Verdict:
         asked: what was asked of which stitchings, in words.
         answer: ``holds``, ``fails`` or ``cannot tell``.
         why: what decided it; where there is no number, why not.
-        penalty: the number that decided it, percentage points: the mean, or that of the record nearest to the other
-            answer; None where there is none.
+        penalty: the number that decided it: the mean, or that of the record nearest to the other answer; None where
+            there is none.
         low: lower end of its 95 % interval.
         high: upper end of it.
         n: how many stitchings the claim speaks of, the failed ones included.
         n_test: how many test examples each was measured on, fewest and most; empty where there is none.
         key: of the record that decided; empty for a mean.
+        unit: of the penalties; empty for a number without unit, and where there is no record.
     """
 
     claim: str
@@ -61,6 +63,7 @@ class Verdict:
     n: int
     n_test: tuple[int, ...]
     key: str
+    unit: str
 
 
 def judge(claim: Claim, records: pd.DataFrame, kinds: Mapping[str, str] | None = None) -> Verdict:
@@ -82,15 +85,17 @@ def judge(claim: Claim, records: pd.DataFrame, kinds: Mapping[str, str] | None =
     failed = len(meant) - len(ok)
     sizes = tuple(sorted({int(n) for n in ok["n_test"]}))
     n_test = (sizes[0], sizes[-1]) if len(sizes) > 1 else sizes
+    unit = " or ".join(dict.fromkeys(one for one in meant["unit"] if one))
+    asked = _asked(claim, unit)
     if ok.empty:
         why = f"all {len(meant)} stitchings failed" if failed else "no stitching fits the claim"
-        return Verdict(claim.claim, _asked(claim), "cannot tell", why, None, None, None, len(meant), n_test, "")
+        return Verdict(claim.claim, asked, "cannot tell", why, None, None, None, len(meant), n_test, "", unit)
     answer, shown = _mean(claim, ok, failed, kinds or {}) if claim.statistic == "mean" else _many(claim, ok, failed)
     why = str(shown["stitching"])
     if failed:
         why += f"; {failed} of {len(meant)} failed, without a value"
     numbers = (float(shown["penalty"]), float(shown["penalty_low"]), float(shown["penalty_high"]))
-    return Verdict(claim.claim, _asked(claim), answer, why, *numbers, len(meant), n_test, str(shown["key"]))
+    return Verdict(claim.claim, asked, answer, why, *numbers, len(meant), n_test, str(shown["key"]), unit)
 
 
 def _meant(claim: Claim, records: pd.DataFrame) -> pd.DataFrame:
@@ -101,27 +106,18 @@ def _meant(claim: Claim, records: pd.DataFrame) -> pd.DataFrame:
     return records[meant]
 
 
-_WHO = {
-    "": "stitchings",
-    "self": "self-stitchings",
-    "untrained": "untrained bottoms",
-    "stem_reset": "bottoms with a fresh stem",
-    "noise": "noise for bottoms",
-    "shuffled": "stitchings fitted on shuffled pairs",
-}
-
-
-def _asked(claim: Claim) -> str:
+def _asked(claim: Claim, unit: str) -> str:
     bounds = {"at least": claim.at_least, "at most": claim.at_most}
     told = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
-    who = _WHO[claim.control]
+    told += f" {unit}" if unit else ""
+    who = CONTROLS[claim.control].title if claim.control else "stitchings"
     where = "" if claim.cuts == "*" else f" at {claim.cuts}"
     pair = "" if claim.bottoms == claim.tops == "*" else f", {claim.bottoms} → {claim.tops}"
-    return f"{claim.statistic} {told} points: {who}{pair}{where}"
+    return f"{claim.statistic} {told}: {who}{pair}{where}"
 
 
 def _margin(claim: Claim, frame: pd.DataFrame) -> pd.Series[float]:
-    """How far inside the bounds a penalty lies, percentage points; below zero it is outside."""
+    """How far inside the bounds a penalty lies; below zero it is outside."""
     upper = float("inf") if claim.at_most is None else claim.at_most
     lower = -float("inf") if claim.at_least is None else claim.at_least
     return pd.concat([upper - frame["penalty"], frame["penalty"] - lower], axis=1).min(axis=1)

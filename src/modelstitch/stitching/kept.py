@@ -6,7 +6,7 @@ re-estimated batch norms (``batch_norm="batch"``), the running statistics that b
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping
 
 import safetensors
@@ -67,7 +67,7 @@ def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, n
     if record.status != "ok":
         raise SettingError(asked, "a failed record, which has no stitch", "take a record whose status is 'ok'")
     lost = "a control whose bottom was noise, no network" if record.control == "noise" else ""
-    lost = "a fine-tuned top, which no store keeps" if record.matching.startswith("FineTune(") else lost
+    lost = "a fine-tuned top, which no store keeps" if '"top"' in record.matching else lost
     if lost:
         raise SettingError(asked, lost, "rebuild a record of another kind")
     captured = {}
@@ -93,12 +93,12 @@ def stitched_from(record: Record, stitch: bytes | None, networks: Mapping[str, n
 
 
 def _family(text: str, asked: str) -> Family:
-    """The family that a record names, such as ``Affine(kernel=1)``."""
-    told = re.fullmatch(r"(\w+)\((?:kernel=(\d+))?\)", text)
-    kinds = {kind.__name__: kind for kind in FAMILIES.values()}
-    if told is None or told[1] not in kinds:
-        raise BadFile(asked, f"a family {text!r}", "read it with the modelstitch that wrote it")
-    return kinds[told[1]](**({"kernel": int(told[2])} if told[2] else {}))
+    """The family that a record names, such as ``{"name": "affine", "kernel": 1}``."""
+    try:
+        told = json.loads(text)
+        return FAMILIES[told.pop("name")](**told)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BadFile(asked, f"a family {text!r}", "read it with the modelstitch that wrote it") from error
 
 
 def _fill(stitched: Stitched, content: bytes | None, record: Record, asked: str) -> None:

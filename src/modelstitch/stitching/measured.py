@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -25,8 +26,8 @@ from modelstitch.matching import (
 from modelstitch.measures import MEASURES, noted
 from modelstitch.moments import Moments
 from modelstitch.penalty import Outcome, agreement, evaluate_all, penalty_of
-from modelstitch.records import Record
-from modelstitch.stitches import Affine, Family
+from modelstitch.records import MeasureRow, Record, ScoreRow
+from modelstitch.stitches import FAMILIES, Affine, Family
 from modelstitch.stitching.kept import stitch_bytes
 from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.prepared import Prepared
@@ -103,7 +104,7 @@ def measure(
         train: to fit on.
         test: to measure on; disjoint from ``train`` (`modelstitch.data.check_disjoint`).
         setting: how to choose the stitches.
-        control: one of `modelstitch.records.CONTROLS`, or empty.
+        control: one of `modelstitch.vocabulary.CONTROLS`, or empty.
         budget: room for activations; it changes no record.
 
     Returns:
@@ -165,12 +166,15 @@ def asked(
         "top_network": top.name,
         "bottom_weights": bottom.weights,
         "top_weights": top.weights,
+        "bottom_graph": "",
+        "top_graph": "",
         "bottom_cut": below.name,
         "top_cut": above.name,
         "data": train.name,
         "fit_data": train.fingerprint,
         "test_data": test.fingerprint,
-        "family": str(setting.family),
+        "task": '{"name": "classification"}',
+        "family": _spelled(_name_of(setting.family), setting.family),
         "matching": _matching(setting, len(train)),
         "batch_norm": setting.batch_norm,
         "seed": setting.seed,
@@ -180,8 +184,22 @@ def asked(
 def _matching(setting: Setting, examples: int) -> str:
     """How the stitch is chosen, with the number of epochs told, so that the default and the same by hand are one."""
     if setting.family.closed_form == "none" and not isinstance(setting.by, FineTune):
-        return "none"
-    return str(setting.by.over(examples) if isinstance(setting.by, TaskLoss) else setting.by)
+        return ""
+    by = setting.by.over(examples) if isinstance(setting.by, TaskLoss) else setting.by
+    return _spelled("task" if isinstance(by, TaskLoss) else "direct", by)
+
+
+_OFF = {"patience": None, "precision": "float32", "ridge": 0.0}
+
+
+def _name_of(family: Family) -> str:
+    return next((name for name, kind in FAMILIES.items() if type(family) is kind), type(family).__name__)
+
+
+def _spelled(name: str, setting: Family | Matching) -> str:
+    """A setting as JSON; what is off leaves no trace, so that a new setting ages no record."""
+    told = {field.name: getattr(setting, field.name) for field in fields(setting)}
+    return json.dumps({"name": name, **{key: v for key, v in told.items() if key not in _OFF or v != _OFF[key]}})
 
 
 def _found(
@@ -201,10 +219,14 @@ def _found(
     assert isinstance(moments, Moments)
     return {
         "status": "ok",
-        **_scores(outcome, bottom.outcome, top.outcome, setting.seed),
-        **_opinions(moments),
-        "residual": found.residual,
-        "learning_curve": found.curve,
+        "scores": _scores(outcome, bottom.outcome, top.outcome, setting.seed),
+        "measures": (
+            MeasureRow("agreement_top", agreement(outcome, top.outcome)),
+            MeasureRow("agreement_bottom", agreement(outcome, bottom.outcome)),
+            *_opinions(moments),
+            *([] if found.residual is None else [MeasureRow("residual", found.residual)]),
+        ),
+        "curve": found.curve,
     }
 
 
@@ -222,32 +244,21 @@ def _test_moments(
     return [next(made) if place.test_moments is None else place.test_moments for place in places]
 
 
-def _opinions(moments: Moments) -> dict[str, Any]:
+def _opinions(moments: Moments) -> list[MeasureRow]:
     """What the activations alone say, by every measure that second moments serve; one may fail and the rest stand."""
-    values: dict[str, Any] = {}
-    notes = {}
-    for name, each in MEASURES.items():
-        if each.from_moments is not None:
-            values[name], notes[name] = noted(partial(each.from_moments, moments))
-    return {**values, "measure_notes": {name: note for name, note in notes.items() if note}}
+    each = [(name, one.from_moments) for name, one in MEASURES.items() if one.from_moments is not None]
+    return [MeasureRow(name, *noted(partial(from_moments, moments))) for name, from_moments in each]
 
 
-def _scores(outcome: Outcome, bottom: Outcome, top: Outcome, seed: int) -> dict[str, float]:
+def _scores(outcome: Outcome, bottom: Outcome, top: Outcome, seed: int) -> tuple[ScoreRow, ScoreRow]:
     """The stitched network's outcome beside those of the two whole networks."""
-    penalty = penalty_of(outcome, top, seed=seed)
-    return {
-        "error": outcome.error,
-        "error_top": top.error,
-        "error_bottom": bottom.error,
-        "loss": outcome.mean_loss,
-        "loss_top": top.mean_loss,
-        "loss_bottom": bottom.mean_loss,
-        "penalty": penalty.value,
-        "penalty_low": penalty.interval.low,
-        "penalty_high": penalty.interval.high,
-        "loss_penalty": penalty.loss_value,
-        "loss_penalty_low": penalty.loss_interval.low,
-        "loss_penalty_high": penalty.loss_interval.high,
-        "agreement_top": agreement(outcome, top),
-        "agreement_bottom": agreement(outcome, bottom),
-    }
+    found = penalty_of(outcome, top, seed=seed)
+    error = ScoreRow(
+        *("error", "points", "lower", outcome.error, top.error, bottom.error),
+        *(found.value, found.interval.low, found.interval.high),
+    )
+    loss = ScoreRow(
+        *("loss", "nats", "lower", outcome.mean_loss, top.mean_loss, bottom.mean_loss),
+        *(found.loss_value, found.loss_interval.low, found.loss_interval.high),
+    )
+    return error, loss

@@ -10,10 +10,11 @@ from modelstitch.budget import Budget
 from modelstitch.data import Samples, as_samples, check_disjoint
 from modelstitch.errors import NetworkNotFound, SettingError, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss
-from modelstitch.records import CONTROLS, Record, Records, Store
+from modelstitch.records import Record, Records, Store
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching import Setting, Stitching, check_classes, check_identity, prepare
 from modelstitch.sweep.groups import Shared, run
+from modelstitch.vocabulary import CONTROLS
 
 
 def stitch_all(
@@ -49,7 +50,7 @@ def stitch_all(
         by: how to match; `TaskLoss` from a least-squares start unless told otherwise.
         batch_norm: ``frozen`` or ``batch``.
         every: all legal cuts instead of one a block.
-        controls: which, among `modelstitch.records.CONTROLS`; empty for none.
+        controls: which, among `modelstitch.vocabulary.CONTROLS`; empty for none.
         seed: of the controls, the matching and the intervals.
         device: where to compute; by default where ``a`` is.
         budget: room for activations, in memory and on disk; it changes no record.

@@ -154,7 +154,7 @@ class Group:
         bottom: the network that lends its bottoms.
         top: the network that lends its tops.
         pairs: the cuts of each.
-        control: one of `modelstitch.records.CONTROLS`, or empty.
+        control: one of `modelstitch.vocabulary.CONTROLS`, or empty.
         fits: moments over the examples to fit on.
         tests: moments over the examples to measure on.
     """

@@ -43,20 +43,14 @@
     box.value = picks.picked;
   }
 
-  const TITLES = { penalty: "penalty, points", error: "error, %", error_top: "error of the top, %",
-    error_bottom: "error of the bottom, %", loss: "loss, nats", seconds: "time, s" };
-  const HIDDEN = new Set(["pair", "setting", "place", "matched", "penalty_low", "penalty_high", "loss_penalty_low",
-    "loss_penalty_high"]);
-
-  const FIRST = ["stitching", "control", "status", "reason", "penalty", "loss_penalty", "error", "error_top",
-    "error_bottom", "agreement_top", "agreement_bottom", "cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes",
-    "procrustes_angular", "measure_notes", "residual", "learning_curve", "family", "matching", "batch_norm"];
+  const { titles: TITLES, order: FIRST, decimals: DECIMALS } = held.words;
+  const HIDDEN = new Set(held.words.hidden);
 
   function told(row, name) {
     const value = row[name];
-    if (value === null || value === "" || (Array.isArray(value) && !value.length)) return null;
-    if (name === "penalty" || name === "loss_penalty") {
-      const signed = (x) => (x < 0 ? "" : "+") + x.toFixed(name === "penalty" ? 2 : 4);
+    if (value === null || value === undefined || value === "" || (Array.isArray(value) && !value.length)) return null;
+    if (`${name}_low` in row) {
+      const signed = (x) => (x < 0 ? "" : "+") + x.toFixed(name === "penalty" ? DECIMALS[row.unit] : 4);
       return `${signed(value)} [${signed(row[`${name}_low`])}, ${signed(row[`${name}_high`])}]`;
     }
     if (Array.isArray(value)) return value.map((x) => x.toPrecision(4)).join(", ");
@@ -74,7 +68,7 @@
     document.getElementById("no-record").hidden = !!row;
     const line = document.getElementById("picked-line");
     line.textContent = !row ? "nothing yet" : `${row.stitching}${row.control ? ` (${row.control})` : ""}: ` +
-      (row.status === "ok" ? `${told(row, "penalty")} points` : "failed");
+      (row.status === "ok" ? `${told(row, "penalty")} ${row.unit}` : "failed");
     for (const name of row ? new Set([...FIRST, ...Object.keys(row)]) : []) {
       const text = HIDDEN.has(name) ? null : told(row, name);
       if (text === null) continue;
