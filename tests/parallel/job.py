@@ -88,7 +88,7 @@ def everything(folder: Path) -> dict:
     records = _stitched(first, second, train, test, store)
     mine = {
         "weights": [fingerprint(one.state_dict()) for one in (*bases, a, b)],
-        "records": {name: [record.loss for record in found] for name, found in records.items()},
+        "records": {name: [record.score("loss").stitched for record in found] for name, found in records.items()},
         "writes": writes.counts,
         "training": [module.training for module in a.modules()] + ["forward" in vars(m) for m in a.modules()],
         "failure": _failure(first, train),

@@ -157,8 +157,8 @@ def test_the_schema_says_what_the_reader_says():
 def test_words_are_those_of_the_rooms_that_know_them():
     from modelstitch.data import DATA_SETS
     from modelstitch.matching import BATCH_NORM_MODES, PRECISIONS, STARTS, TOP_STARTS
-    from modelstitch.records import CONTROLS
     from modelstitch.stitches import FAMILIES
+    from modelstitch.vocabulary import CONTROLS
 
     definitions = Recipe.model_json_schema()["$defs"]
 

@@ -133,13 +133,13 @@ def test_a_process_that_dies_costs_its_job_alone(plain, tmp_path, monkeypatch):
 def test_a_stitch_in_the_store_makes_the_network_that_was_measured(plain):
     folder, records = plain
     store, shop = Store(folder / "run.sqlite"), shop_of(RECIPE, networks=folder / "nets")
-    record = next(one for one in records if "Affine" in one.family and not one.control and "Task" in one.matching)
+    record = next(one for one in records if "affine" in one.family and not one.control and "task" in one.matching)
     networks = {name: shop.network(name).network for name in ("net-0", "net-1")}
     test = load("digits").test.first(40)
     stitched = stitched_from(record, store.stitch(record.key), networks, test.example)
     with torch.no_grad():
         wrong = (stitched(test.normalised(test.inputs)).argmax(1) != test.labels).float().mean()
-    assert 100 * float(wrong) == pytest.approx(record.error, abs=1e-4)
+    assert 100 * float(wrong) == pytest.approx(record.scores[0].stitched, abs=1e-4)
     noise = dataclasses.replace(record, control="noise")
     with pytest.raises(SettingError, match="whose bottom was noise"):
         stitched_from(noise, store.stitch(record.key), networks, test.example)

@@ -74,9 +74,8 @@ def test_canary_the_law_of_freezing_sees_what_moved_and_what_did_not(done):
 
 def test_fine_tuned_records_stand_beside_the_stitchings(done):
     records = done[2]
-    kinds = {one.matching.partition("(")[0] for one in records}
-    assert kinds == {"none", "FineTune"}
-    assert {one.penalty for one in records.only(matching="none")} == {0}
+    assert {'"top": "fresh"' in one.matching for one in records.only(control="")} == {True}
+    assert {one.penalty for one in records.only(matching="")} == {0}
     assert len(records) == 2 * 3
     assert {one.status for one in records} == {"ok"}
 
