@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 import torch
@@ -48,16 +49,16 @@ def identity_of_graph(whole: GraphModule, names: Mapping[Node, str], view: nn.Mo
 def _lines(whole: GraphModule, told: Mapping[Node, str]) -> Iterable[str]:
     needed = _needed(whole.graph)
     number: dict[Node, int] = {}
-    inputs = 0
+    # Nodes that pass on what they are given have no number of their own.
+    fresh, inputs = count(), count()
     for node in whole.graph.nodes:
         if node.op == "placeholder":
-            number[node] = len(number)
-            yield f"input {inputs}"
-            inputs += 1
+            number[node] = next(fresh)
+            yield f"input {next(inputs)}"
         elif node in needed and _passes_on(node):
             number[node] = number[node.args[0]]
         elif node in needed:
-            number[node] = len(number)
+            number[node] = next(fresh)
             yield told[node] if node in told else _line(whole, node, number)
 
 

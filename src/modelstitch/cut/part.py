@@ -89,6 +89,7 @@ def capture_of(half: Part) -> Capture:
         SettingError: the half is a copy, or was loaded: it holds its own layers and knows of no others.
 
     Example:
+        >>> import torch
         >>> from modelstitch.cut import capture
         >>> captured = capture(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(2, 4))
         >>> capture_of(captured.top("1")) is captured
