@@ -196,7 +196,7 @@ def schedule_of(data: str, method: Any, **options: Any) -> Schedule:
     choose("--method", method, METHODS)
 
     given = {name: value for name, value in options.items() if value is not None}
-    return dataclasses.replace(default_schedule(data, method), **given)
+    return default_schedule(data.rpartition(":")[2], method, **given)
 
 
 def _given(kind: Any, asked: str, options: dict[str, Any]) -> dict[str, Any]:
