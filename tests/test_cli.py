@@ -255,7 +255,8 @@ def test_the_table_shows_what_the_records_hold(run, here, tmp_path):
     shown = run(*asked).out
     for one in ms.open_records(tmp_path / "r.sqlite"):
         if one.control != "self":
-            numbers = [f"{one.penalty:+.2f}", f"{one.cka:.3f}", f"{one.agreement_top:.3f}", f"{one.error:.2f}"]
+            numbers = [f"{one.penalty:+.2f}", f"{one.measure('cka'):.3f}", f"{one.measure('agreement_top'):.3f}"]
+            numbers.append(f"{one.scores[0].stitched:.2f}")
             lines = [line for line in shown.splitlines() if one.stitching in line]
             assert any(all(number in line for number in numbers) for line in lines)
     heads = [f"{name}: {load_folder(name)[1]['test_error']:.2f} % test error" for name in ("m0", "m1")]
@@ -271,7 +272,7 @@ def test_one_stitching_by_its_notation(run, here, tmp_path):
     ended = run(*asked, "--out", tmp_path / "r.sqlite", "--json")
     (record,) = ms.open_records(tmp_path / "r.sqlite")
     assert json.loads(ended.out)["stitching"] == "m0@layer1 -> m1@layer2"
-    assert (record.matching, record.seed, record.n_fit) == ("Direct(ridge=0.1)", 3, 100)
+    assert (record.matching, record.seed, record.n_fit) == ('{"name": "direct", "ridge": 0.1}', 3, 100)
     run(*asked, "--out", tmp_path / "r.sqlite")
     assert list(ms.open_records(tmp_path / "r.sqlite")) == [record]
 
@@ -280,10 +281,11 @@ def test_the_options_of_stitch_reach_the_record(run, here):
     options = ("--family", "bn_affine_bn", "--epochs", 2, "--learning-rate", 0.01, "--batch-size", 64)
     rest = ("--start", "random", "--batch-norm", "batch", "--device", "cpu", "--kernel", 3, "--limit", 64, "--json")
     record = json.loads(run("stitch", "r0@layer1.0 -> r0@layer1.0", *options, *rest).out)
-    assert record["family"] == "BNAffineBN(kernel=3)"
-    assert record["matching"] == "TaskLoss(epochs=2, learning_rate=0.01, batch_size=64, start='random')"
+    assert json.loads(record["family"]) == {"name": "bn_affine_bn", "kernel": 3}
+    told = {"epochs": 2, "learning_rate": 0.01, "batch_size": 64, "start": "random"}
+    assert json.loads(record["matching"]) == {"name": "task", **told}
     assert record["batch_norm"] == "batch"
-    assert len(record["learning_curve"]) == 2
+    assert len(record["curve"]) == 2
 
 
 def test_how_it_is_computed_can_be_chosen_and_changes_no_record_unless_it_must(run, here, tmp_path):
@@ -294,9 +296,9 @@ def test_how_it_is_computed_can_be_chosen_and_changes_no_record_unless_it_must(r
     assert {**plain, "created": "", "seconds": 0} == {**other, "created": "", "seconds": 0}
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
     other = json.loads(run(*asked, "--precision", "bfloat16", "--patience", 1).out)
-    assert other["matching"].endswith("start='least_squares', patience=1, precision='bfloat16')")
+    assert json.loads(other["matching"]).items() >= {"patience": 1, "precision": "bfloat16"}.items()
     assert other["key"] != plain["key"]
-    assert other["learning_curve"] != plain["learning_curve"]
+    assert other["curve"] != plain["curve"]
 
 
 def test_threads_are_set(run, here):
@@ -323,10 +325,10 @@ def test_figures_are_written(run, here, tmp_path):
 
 
 def test_a_failed_stitching_gives_its_reason_and_exit_code_1(run, here, monkeypatch):
-    def diverge(family, halves, *_, **__):
+    def diverge(job, halves, *_):
         return [NumericalFailure("to fit", "a loss of inf", "lower the learning rate") for _ in halves]
 
-    monkeypatch.setattr(sys.modules["modelstitch.stitching.measured"], "fit_all", diverge)
+    monkeypatch.setattr("modelstitch.matching.fit.Job.fit_all", diverge)
     ended = run("stitch", "m0@layer1 -> m1@layer1", "--limit", 100)
     assert ended.code == 1
     assert "failed, see below" in ended.out
@@ -483,7 +485,7 @@ WRONG = {
     "kinds differ": (["stitch", "r0@layer1.0 -> m0@layer1"], "a map below and a vector above", "one kind"),
     "classes differ": (
         ["stitch", "py:made_here:seven", "py:made_here:ten", "--data", "digits"],
-        "with 7 scores",
+        "scores of 7|with 7|7 ",
         "one set",
     ),
     "other input": (

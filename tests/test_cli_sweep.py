@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelstitch.cli.sweep import _engine
+from modelstitch.cli.sweep import _executor
 
 RECIPE = """\
 name: tiny
@@ -99,7 +99,7 @@ def test_wrong_requests_end_with_three_lines_and_two(ran, arguments, found):
 
 @pytest.mark.parametrize(("device", "gpus"), [(None, 0), ("cpu", 0), ("cuda", 1), ("cuda:0", 1)])
 def test_a_task_of_ray_reserves_a_gpu_where_it_computes_on_one(device, gpus):
-    assert _engine(1, "local", device).gpus == gpus
+    assert _executor(1, "local", device).gpus == gpus
 
 
 def test_the_schema_is_json(tmp_path):

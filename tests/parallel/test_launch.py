@@ -22,7 +22,7 @@ from torch import nn
 
 import modelstitch as ms
 from modelstitch.cli import main
-from modelstitch.cli.sweep import _engine
+from modelstitch.cli.sweep import _executor
 from modelstitch.compute import Compute
 from modelstitch.data import digits
 from modelstitch.errors import SettingError
@@ -38,6 +38,11 @@ NEAR = {"task": 1e-4, "patience": 1e-4, "batch": 1e-3, "reestimated": 1e-4, "sto
 # One example whose two highest scores are within rounding of each other may fall to either class.
 FLIPPED = 100 / 299 * 1.01
 PROCESSES = 2
+
+
+def value(record, score):
+    """What the stitched network scores."""
+    return record.score(score).stitched
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +105,14 @@ def test_stitches_are_those_of_one_process(alone, together, setting):
     assert [record.stitching for record in both] == [record.stitching for record in one]
     for expected, found in zip(one, both, strict=True):
         assert found.status == expected.status == "ok"
-        assert found.learning_curve == pytest.approx(expected.learning_curve, rel=1e-4)
-        assert found.loss == pytest.approx(expected.loss, rel=NEAR[setting])
-        assert found.error == pytest.approx(expected.error, abs=FLIPPED)
-        assert found.cka == pytest.approx(expected.cka, rel=1e-6)
+        assert found.curve == pytest.approx(expected.curve, rel=1e-4)
+        assert value(found, "loss") == pytest.approx(value(expected, "loss"), rel=NEAR[setting])
+        assert value(found, "error") == pytest.approx(value(expected, "error"), abs=FLIPPED)
+        assert found.measure("cka") == pytest.approx(expected.measure("cka"), rel=1e-6)
 
 
 def test_an_early_stop_is_the_same_for_all_and_does_stop(alone, together):
-    lengths = [[len(record.learning_curve) for record in one["records"]["patience"]] for one in (alone, together)]
+    lengths = [[len(record.curve) for record in one["records"]["patience"]] for one in (alone, together)]
     assert lengths[0] == lengths[1]
     assert min(lengths[1]) < STITCHING["patience"].by.epochs
 
@@ -115,7 +120,7 @@ def test_an_early_stop_is_the_same_for_all_and_does_stop(alone, together):
 def test_a_network_with_itself_costs_exactly_nothing(together):
     controls = [record for record in together["records"]["task"] if record.control == "self"]
     assert controls
-    assert all(record.penalty == 0 and record.loss_penalty == 0 for record in controls)
+    assert all(record.penalty == 0 and record.score("loss").penalty == 0 for record in controls)
 
 
 def test_all_processes_end_with_the_same_weights_and_records(together):
@@ -177,8 +182,8 @@ def test_a_recipe_over_processes_has_the_penalties_of_one(swept):
     assert len(found) == 4
     for record, other in zip(found, expected, strict=True):
         assert record.penalty == pytest.approx(other.penalty, abs=100 / 40 * 1.01)
-        assert record.loss_penalty == pytest.approx(other.loss_penalty, rel=1e-3)
-        assert record.loss == pytest.approx(other.loss, rel=1e-3)
+        assert record.score("loss").penalty == pytest.approx(other.score("loss").penalty, rel=1e-3)
+        assert value(record, "loss") == pytest.approx(value(other, "loss"), rel=1e-3)
     for record, other in zip(out.similarities(), one.similarities(), strict=True):
         assert record["value"] == pytest.approx(other["value"], rel=1e-3)
     assert all(out.stitch(record.key) for record in found)
@@ -289,7 +294,7 @@ def test_a_launch_within_a_launch_is_refused():
 @pytest.mark.parametrize(("jobs", "ray", "named"), [(2, None, "--jobs"), (1, "local", "--ray")])
 def test_jobs_side_by_side_over_processes_are_refused(jobs, ray, named):
     with among(Ranks(0, 2)), pytest.raises(SettingError, match=f"{named} over 2 processes\nfound: .*\ndo: +choose one"):
-        _engine(jobs, ray, None)
+        _executor(jobs, ray, None)
 
 
 def test_activations_in_a_folder_are_refused(tmp_path):

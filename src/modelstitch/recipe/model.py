@@ -1,8 +1,8 @@
 """What may stand in a recipe: one spelling for each thing, and nothing that is not known.
 
 Defaults are those of the library's own calls: what a recipe leaves out, it leaves to them.
-Beware: names of data sets are written out in ``choices``, because the room that holds them needs torch; a test compares the two
-lists. Names of families, matchings, tasks and controls come from `modelstitch.vocabulary`.
+Beware: names of data sets are written out in ``choices``, because the room that holds them needs torch; a test compares
+the two lists. Names of families, matchings, tasks and controls come from `modelstitch.vocabulary`.
 """
 
 from __future__ import annotations
