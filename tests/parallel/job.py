@@ -155,7 +155,7 @@ def _contrast() -> list[torch.Tensor]:
     targets = ranks().part(simclr.twins(5))
     loss = cross_entropy(one(ranks().part(views)), targets, reduction="sum" if ranks().several else "mean")
     loss.backward()
-    ranks().average_gradients(one.parameters(), len(targets))
+    ranks().average_gradients(one.parameters(), float(len(targets)))
     return [parameter.grad for parameter in one.parameters() if parameter.grad is not None]
 
 
