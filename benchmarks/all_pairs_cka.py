@@ -62,7 +62,7 @@ def floor(a: nn.Module, b: nn.Module, inputs: Tensor) -> None:
 
 
 def ours(a: nn.Module, b: nn.Module, inputs: Tensor) -> list[float]:
-    samples = ms.as_samples((inputs, torch.arange(len(inputs)) % 10), name="noise")
+    samples = ms.as_examples((inputs, torch.arange(len(inputs)) % 10), name="noise")
     return [float(one.value or "nan") for one in ms.compare_all(a, b, samples, measures=["cka_minibatch"])]
 
 

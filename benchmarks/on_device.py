@@ -60,6 +60,19 @@ class Report:
             self.say(f"FAILED {name}: {type(error).__name__}: {str(error)[:600]}")
 
 
+def loss_of(record: ms.Record) -> float:
+    """The mean loss of the stitched network, in nats."""
+    found = record.score("loss")
+    assert found is not None
+    return found.stitched
+
+
+def error_of(outcome: ms.Outcome) -> float:
+    """The error in percent."""
+    error = next(score for score in ms.Classification().scores if score.name == "error")
+    return error.value(outcome.sums["error"])
+
+
 def same_records(report: Report, device: str, tiny: bool) -> None:
     digits = ms.load("digits")
     nets = [ms.build("resnet18", seed=seed, width=8, channels=1) for seed in (0, 1)]
@@ -75,7 +88,7 @@ def same_records(report: Report, device: str, tiny: bool) -> None:
             for place in ("cpu", device)
         )
         penalty = max(abs(here[key].penalty - there[key].penalty) for key in here)
-        loss = max(abs(here[key].loss - there[key].loss) for key in here)
+        loss = max(abs(loss_of(here[key]) - loss_of(there[key])) for key in here)
         own = {one.penalty for (_, control), one in there.items() if control == "self"}
         report.say(
             f"{type(by).__name__}: {len(here)} records; penalty differs by at most {penalty:.2f} points, "
@@ -94,19 +107,22 @@ def sweep(report: Report, device: str, tiny: bool) -> None:
     images, width, rounds = (128, 8, 1) if tiny else (8192, 64, 3)
     given = whole_sweep.Setting(images, width, 1, device)
     taken: dict[str, list[float]] = {way: [] for way in SWEEP_WAYS}
+    passes: dict[str, float] = {}
     for turn in range(rounds + 1):
         for way in SWEEP_WAYS:
             if turn and report.left < FOR_FIGURE:
                 break
+            given.rows = 0
             begun = time.perf_counter()
             whole_sweep.WAYS[way](given)
             if device.startswith("cuda"):
                 torch.cuda.synchronize()
+            passes[way] = given.passes
             if turn or tiny:
                 taken[way].append(time.perf_counter() - begun)
     middle = {way: sorted(runs)[len(runs) // 2] for way, runs in taken.items() if runs}
     rows = {
-        way: {"seconds": seconds, "over_floor": seconds / middle["floor"], "runs": taken[way]}
+        way: {"seconds": seconds, "over_floor": seconds / middle["floor"], "runs": taken[way], "passes": passes[way]}
         for way, seconds in middle.items()
     }
     found = {"images": images, "width": width, "device": device, "ways": rows}
@@ -114,7 +130,8 @@ def sweep(report: Report, device: str, tiny: bool) -> None:
     for way, row in rows.items():
         report.say(
             f"sweep of 10 cuts, {images} images, width {width}: "
-            f"{way:12} {row['seconds']:.3f} s = {row['over_floor']:.2f} x floor"
+            f"{way:12} {row['seconds']:.3f} s = {row['over_floor']:.2f} x floor, "
+            f"{row['passes']:.2f} passes of the bottom an example"
         )
 
 
@@ -127,7 +144,7 @@ def figure(report: Report, device: str, tiny: bool, folder: str | None) -> None:
         begun = time.time()
         net = ms.build("resnet18", seed=seed, width=width, channels=1).to(device)
         ms.train_supervised(net, train, schedule=ms.Schedule(epochs=epochs), seed=seed, device=device)
-        error = ms.evaluate(net, test).error
+        error = error_of(ms.evaluate(net, test))
         report.say(f"seed {seed}: {error:.2f} % test error after {epochs} epochs, {time.time() - begun:.1f} s")
         nets.append(net)
     begun = time.time()

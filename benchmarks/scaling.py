@@ -26,7 +26,7 @@ def measured(series: str, value: int, rest: dict[str, int]) -> dict[str, Any]:
     sizes = {**rest, series: value}
     options = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
     ours, floor = (alone(way, *options) for way in ("with start", "floor"))
-    row = {"series": series, **sizes, "seconds": ours.seconds, "peak": ours.peak}
+    row = {"series": series, **sizes, "seconds": ours.seconds, "peak": ours.peak, "passes": ours.found}
     return {**row, "floor_seconds": floor.seconds, "over_floor": ours.seconds / floor.seconds}
 
 
@@ -37,7 +37,9 @@ def main(out: Any, device: str) -> None:
         for value in values:
             row = measured(series, value, rest)
             rows.append(row)
-            print(f"{value:7,}  {row['seconds']:7.2f} s = {row['over_floor']:5.2f} x floor, {row['peak']:5.0f} MB")
+            print(
+                f"{value:7,}  {row['seconds']:7.2f} s = {row['over_floor']:5.2f} x floor, {row['peak']:5.0f} MB, {row['passes']:.2f} passes"
+            )
     keep(out, {"epochs": 1, "start": "least_squares"}, rows, device)
 
 
@@ -49,6 +51,6 @@ if __name__ == "__main__":
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     if asked.way:
         given = Setting(asked.images, asked.width, 1, device, asked.cuts)
-        report_cost(lambda: WAYS[asked.way](given))
+        report_cost(lambda: WAYS[asked.way](given) or given.passes)
     else:
         main(asked.out, device)

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Literal
 
 import modelstitch as ms
-from modelstitch.networks import load_folder
-from modelstitch.stitching import Setting, prepare
-from modelstitch.sweep.groups import Shared, run
+from modelstitch.networks import Network, load_folder
+from modelstitch.stitching import Setting, pairings, run
+from modelstitch.tasks import Classification
 
 STARTS = ("least_squares", "identity", "random")
 
@@ -55,16 +55,18 @@ def main() -> None:
     train, store = split.train.first(asked.limit), ms.Store(asked.out)
     pairs = asked.pairs.split(",")
     seeds = sorted(set("".join(pairs)))
-    ready = {s: prepare(load_folder(asked.nets / f"seed{s}")[0], f"seed{s}", split.test) for s in seeds}
-    plain = Shared(train, split.test, Setting(), asked.cuts.split(",") if asked.cuts else "blocks")
-    groups = [plain.group(ready[a], ready[b], plain.pairs(ready[a], ready[b])) for a, b in pairs]
+    loaded = {s: Network(f"seed{s}", load_folder(asked.nets / f"seed{s}")[0]) for s in seeds}
+    ready = {s: one.ready(split.test.example, ms.Compute()) for s, one in loaded.items()}
+    cuts = asked.cuts.split(",") if asked.cuts else "blocks"
+    made = pairings(train, split.test, Classification(), Setting(), ms.Compute(), cuts)
+    plain = [made.pairing(ready[a], ready[b], made.pairs(ready[a], ready[b])) for a, b in pairs]
     for by in settings(
         [int(many) for many in asked.epochs.split(",") if many],
         asked.starts.split(","),
         ["by_width" if rate == "by_width" else float(rate) for rate in asked.rates.split(",")],
     ):
-        # The same groups with another matching, so that the moments are streamed once for all of them.
-        run([replace(group, shared=replace(plain, setting=Setting(by=by))) for group in groups], store)
+        # The same pairings with another matching, so that the moments are streamed once for all of them.
+        run([replace(one, setting=Setting(by=by)) for one in plain], store)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ from torch import Tensor, nn
 import modelstitch as ms
 from modelstitch.data import Samples
 from modelstitch.measures import MEASURES
-from modelstitch.networks import load_folder
+from modelstitch.networks import Network, load_folder
 from modelstitch.seeding import generator
-from modelstitch.stitching import Prepared, Setting, check_identity, prepare, provenance
-from modelstitch.sweep.groups import Shared, run
+from modelstitch.stitching import Setting, check_identity, pairings, provenance, run
+from modelstitch.tasks import Classification
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 SHARES = (0.5, 0.9, 0.99, 0.999)
@@ -185,18 +185,30 @@ def variants(network: nn.Module, seed: int, train: Samples) -> Iterator[tuple[st
         yield f"seed{seed}#{share}", shuffled(network, share, images[:2], seed=seed)
 
 
-def check_same(bottom: Prepared, plain: Prepared) -> None:
+def ready(name: str, network: nn.Module, test: Samples) -> Network:
+    """A network with its cuts."""
+    return Network(name, network).ready(test.example, ms.Compute())
+
+
+def scores_of(one: Network, test: Samples) -> dict[str, float]:
+    """Test error and loss."""
+    outcome = ms.evaluate(one.captured.top("input"), test)
+    return {score.name: score.value(outcome.sums[score.name]) for score in Classification().scores}
+
+
+def check_same(bottom: str, found: dict[str, float], plain: str, wanted: dict[str, float]) -> None:
     """Refuse a variant that classifies otherwise than the network it was made of."""
-    if bottom.outcome.error != plain.outcome.error or bottom.outcome.mean_loss != plain.outcome.mean_loss:
-        raise SystemExit(f"{bottom.name} is another function than {plain.name}: {bottom.outcome} {plain.outcome}")
+    if found != wanted:
+        raise SystemExit(f"{bottom} is another function than {plain}: {found} {wanted}")
 
 
-def stitch(bottom: Prepared, top: Prepared, train: Samples, test: Samples, store: ms.Store) -> None:
+def stitch(bottom: Network, top: Network, train: Samples, test: Samples, store: ms.Store) -> None:
     """The stitchings after each stage, by direct matching and by the task loss; those in the store are not repeated."""
     pairs = [(bottom.captured.find(stage), top.captured.find(stage)) for stage in STAGES]
     check_identity(bottom, [pair[0] for pair in pairs], test)
     for by in (ms.Direct(), ms.TaskLoss(epochs=1)):
-        run([Shared(train, test, Setting(by=by)).group(bottom, top, pairs)], store)
+        made = pairings(train, test, Classification(), Setting(by=by), ms.Compute())
+        run([made.pairing(bottom, top, pairs)], store)
 
 
 class Flattened:
@@ -206,7 +218,7 @@ class Flattened:
         self.path, self.test = path, test.first(FLATTENED)
         self.done = {(line["bottom_network"], line["top_network"]) for line in lines(path)} if path.exists() else set()
 
-    def sides(self, one: Prepared) -> list[Any]:
+    def sides(self, one: Network) -> list[Any]:
         """What CKA needs of one network, stage by stage."""
         half = one.captured.bottoms([one.captured.find(stage) for stage in STAGES])
         with torch.no_grad():
@@ -214,7 +226,7 @@ class Flattened:
         cka = MEASURES["cka"]
         return [cka.one_side("x", torch.cat(maps).flatten(1)) for maps in zip(*batches, strict=True)]
 
-    def add(self, bottom: Prepared, top: Prepared, top_sides: list[Any]) -> None:
+    def add(self, bottom: Network, top: Network, top_sides: list[Any]) -> None:
         """One line a stage, all of a pair of networks at once."""
         if (bottom.name, top.name) in self.done:
             return
@@ -247,13 +259,14 @@ def main() -> None:
     flattened = Flattened(asked.out / "cka.jsonl", split.test)
     for a, b in PAIRS:
         networks = [load_folder(asked.nets / f"seed{seed}")[0] for seed in (a, b)]
-        top = prepare(networks[1], f"seed{b}", split.test)
+        top = ready(f"seed{b}", networks[1], split.test)
         check_identity(top, [top.captured.find(stage) for stage in STAGES], split.test)
         top_sides = flattened.sides(top)
-        plain = prepare(networks[0], f"seed{a}", split.test)
+        plain = ready(f"seed{a}", networks[0], split.test)
+        plain_scores = scores_of(plain, split.test)
         for name, network in variants(networks[0], a, train):
-            bottom = plain if name == plain.name else prepare(network, name, split.test)
-            check_same(bottom, plain)
+            bottom = plain if name == plain.name else ready(name, network, split.test)
+            check_same(bottom.name, scores_of(bottom, split.test), plain.name, plain_scores)
             flattened.add(bottom, top, top_sides)
             stitch(bottom, top, train, split.test, store)
     store.records().save(asked.out / "records.jsonl")

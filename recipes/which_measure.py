@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 import modelstitch as ms
-from modelstitch.comparison.layout import laid_out
+from modelstitch.activations import laid_out
 from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import StitchError

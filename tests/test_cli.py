@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from images import write_tree
 from modelstitch.cli import EXAMPLES, main
 from modelstitch.data import DATA_SETS
 from modelstitch.errors import NumericalFailure
+from modelstitch.matching import MATCHINGS
 from modelstitch.networks import load_folder, save_network
 from modelstitch.stitches import FAMILIES, Stitch
 
@@ -43,6 +45,21 @@ class Branching(nn.Module):
     def forward(self, x):
         y = torch.relu(self.one(x.flatten(1)))
         return self.two(y if float(y.sum()) > -1 else -y)
+"""
+
+SUMS = """
+import torch
+from torch import nn
+def numbers():
+    x = torch.randn(150, 6, generator=torch.Generator().manual_seed(0))
+    y = torch.stack([x.sum(1), x[:, 0] * x[:, 1]], 1)
+    return (x[:100], y[:100]), (x[100:], y[100:])
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
+def other():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
 """
 
 
@@ -255,12 +272,8 @@ def test_the_table_shows_what_the_records_hold(run, here, tmp_path):
     shown = run(*asked).out
     for one in ms.open_records(tmp_path / "r.sqlite"):
         if one.control != "self":
-            numbers = [
-                f"{one.penalty:+.2f}",
-                f"{one.measure('cka'):.3f}",
-                f"{one.measure('agreement_top'):.3f}",
-                f"{one.scores[0].stitched:.2f}",
-            ]
+            numbers = [f"{one.penalty:+.2f}", f"{one.measure('cka'):.3f}", f"{one.measure('agreement_top'):.3f}"]
+            numbers.append(f"{one.scores[0].stitched:.2f}")
             lines = [line for line in shown.splitlines() if one.stitching in line]
             assert any(all(number in line for number in numbers) for line in lines)
     heads = [f"{name}: {load_folder(name)[1]['test_error']:.2f} % test error" for name in ("m0", "m1")]
@@ -286,8 +299,8 @@ def test_the_options_of_stitch_reach_the_record(run, here):
     rest = ("--start", "random", "--batch-norm", "batch", "--device", "cpu", "--kernel", 3, "--limit", 64, "--json")
     record = json.loads(run("stitch", "r0@layer1.0 -> r0@layer1.0", *options, *rest).out)
     assert json.loads(record["family"]) == {"name": "bn_affine_bn", "kernel": 3}
-    told = {"name": "task", "epochs": 2, "learning_rate": 0.01, "batch_size": 64, "start": "random"}
-    assert json.loads(record["matching"]) == told
+    told = {"epochs": 2, "learning_rate": 0.01, "batch_size": 64, "start": "random"}
+    assert json.loads(record["matching"]) == {"name": "task", **told}
     assert record["batch_norm"] == "batch"
     assert len(record["curve"]) == 2
 
@@ -300,9 +313,48 @@ def test_how_it_is_computed_can_be_chosen_and_changes_no_record_unless_it_must(r
     assert {**plain, "created": "", "seconds": 0} == {**other, "created": "", "seconds": 0}
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
     other = json.loads(run(*asked, "--precision", "bfloat16", "--patience", 1).out)
-    assert other["matching"].endswith("start='least_squares', patience=1, precision='bfloat16')")
+    assert json.loads(other["matching"]).items() >= {"patience": 1, "precision": "bfloat16"}.items()
     assert other["key"] != plain["key"]
     assert other["curve"] != plain["curve"]
+
+
+def test_a_setting_without_an_option_is_set_by_name(run, here):
+    by_option = ("--by", "direct", "--ridge", 0.1, "--kernel", 3)
+    by_name = ("--by", "direct", "--set", "ridge=1e-1", "--set", "kernel=3")
+    # YAML reads 1e-1 as text: a number has a point.
+    check_refusal(run("stitch", "r0@layer1.0 -> r0@layer1.0", *by_name, "--json"), "valid number", "ridge")
+    by_name = ("--by", "direct", "--set", "ridge=0.1", "--set", "kernel=3")
+    found = [
+        json.loads(run("stitch", "r0@layer1.0 -> r0@layer1.0", *told, "--limit", 64, "--json").out)
+        for told in (by_option, by_name)
+    ]
+    assert found[0]["key"] == found[1]["key"]
+    assert json.loads(found[1]["matching"]) == {"name": "direct", "ridge": 0.1}
+
+
+def test_a_new_matching_is_reached_without_a_new_line(run, here, monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Warm(ms.TaskLoss):
+        name: ClassVar[str] = "warm"
+        temperature: float = 1.0
+
+    monkeypatch.setitem(MATCHINGS, "warm", Warm)
+    typed = ("stitch", "m0@layer1 -> m1@layer1", "--by", "warm", "--epochs", 1, "--limit", 64, "--json")
+    record = json.loads(run(*typed, "--set", "temperature=4.0").out)
+    assert json.loads(record["matching"]).items() >= {"name": "warm", "temperature": 4.0, "epochs": 1}.items()
+    check_refusal(run(*typed, "--set", "temprature=4.0"), "--by warm takes .*temperature", "did you mean 'temperature'")
+
+
+def test_data_and_task_of_the_user(run, here):
+    (here / "sums_here.py").write_text(SUMS)
+    asked = ("stitch", "py:sums_here:small", "py:sums_here:other", "--data", "py:sums_here:numbers", "--no-controls")
+    records = [json.loads(line) for line in run(*asked, "--by", "direct", "--limit", 80, "--json").out.splitlines()]
+    assert {json.loads(record["task"])["name"] for record in records} == {"regression"}
+    assert {(record["data"], record["n_fit"], record["n_test"]) for record in records} == {("numbers", 80, 50)}
+    named = run(*asked, "--by", "direct", "--task", "regression", "--limit", 80, "--json")
+    assert {json.loads(line)["key"] for line in named.out.splitlines()} == {record["key"] for record in records}
+    check_refusal(run(*asked, "--task", "regresion"), "no such choice", "did you mean 'regression'")
+    check_refusal(run(*asked, "--task", "classification"), ".", ".")
 
 
 def test_threads_are_set(run, here):
@@ -329,10 +381,10 @@ def test_figures_are_written(run, here, tmp_path):
 
 
 def test_a_failed_stitching_gives_its_reason_and_exit_code_1(run, here, monkeypatch):
-    def diverge(family, halves, *_, **__):
+    def diverge(job, halves, *_):
         return [NumericalFailure("to fit", "a loss of inf", "lower the learning rate") for _ in halves]
 
-    monkeypatch.setattr(sys.modules["modelstitch.stitching.measured"], "fit_all", diverge)
+    monkeypatch.setattr("modelstitch.matching.fit.Job.fit_all", diverge)
     ended = run("stitch", "m0@layer1 -> m1@layer1", "--limit", 100)
     assert ended.code == 1
     assert "failed, see below" in ended.out
@@ -489,7 +541,7 @@ WRONG = {
     "kinds differ": (["stitch", "r0@layer1.0 -> m0@layer1"], "a map below and a vector above", "one kind"),
     "classes differ": (
         ["stitch", "py:made_here:seven", "py:made_here:ten", "--data", "digits"],
-        "with 7 scores",
+        "scores of 7|with 7|7 ",
         "one set",
     ),
     "other input": (
@@ -515,6 +567,15 @@ WRONG = {
     "by": (["stitch", ONE, "--by", "taks"], "no such choice", "did you mean 'task'"),
     "ridge by task": (["stitch", ONE, "--ridge", "1"], "it takes --epochs", "leave --ridge out"),
     "epochs direct": (["stitch", ONE, "--by", "direct", "--epochs", "1"], "it takes --ridge", "leave --epochs out"),
+    "set no value": (["stitch", ONE, "--set", "epochs"], "no NAME=VALUE", "--set ridge=0.1"),
+    "set a list": (["stitch", ONE, "--set", "epochs=[1, 2]"], "several values", "one value"),
+    "set no YAML": (["stitch", ONE, "--set", "epochs={"], "flow mapping", "one value"),
+    "set twice": (["stitch", ONE, "--set", "epochs=1", "--set", "epochs=2"], "a second time", "set it once"),
+    "set beside an option": (["stitch", ONE, "--set", "epochs=1", "--epochs", "2"], "--epochs as well", "leave one"),
+    "set what is not there": (["stitch", ONE, "--set", "epohcs=1"], "--by task takes epochs", "did you mean 'epochs'"),
+    "set to another kind": (["stitch", ONE, "--set", "epochs=many"], "valid integer", "leave --set epochs out"),
+    "set to no word": (["stitch", ONE, "--set", "start=zero"], "no such choice", "choose one of least_squares"),
+    "set too low": (["stitch", ONE, "--set", "epochs=0"], "no such matching", "1 or more"),
     "ridge": (["stitch", ONE, "--by", "direct", "--ridge", "-1"], "no such strength", "0 or more"),
     "epochs": (["stitch", ONE, "--epochs", "0"], "no such matching", "1 or more"),
     "start": (["stitch", ONE, "--start", "zero"], "no such choice", "least_squares"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelstitch.cli.sweep import _engine
+from modelstitch.cli.sweep import _executor
 
 RECIPE = """\
 name: tiny
@@ -82,6 +82,7 @@ def test_a_failed_job_is_told_and_the_exit_code_says_so(tmp_path):
     [
         (("sweep", "none.yaml"), "No such file"),
         (("sweep", "wrong.yaml"), "line 1: nam: unknown key"),
+        (("sweep", "setting.yaml"), "line 8: stitchings[0].matchings[0].epochs: unknown key"),
         (("sweep", "tiny.yaml", "--jobs", "0"), "no process to run in"),
         (("sweep", "tiny.yaml", "--jobs", "2", "--ray", "local"), "two ways to run jobs"),
         (("report", "none.sqlite"), "no such file"),
@@ -91,6 +92,7 @@ def test_a_failed_job_is_told_and_the_exit_code_says_so(tmp_path):
 def test_wrong_requests_end_with_three_lines_and_two(ran, arguments, found):
     folder, *_ = ran
     (folder / "wrong.yaml").write_text(RECIPE.replace("name: tiny", "nam: tiny"))
+    (folder / "setting.yaml").write_text(RECIPE.replace("{name: direct}", "{name: direct, epochs: 2}"))
     done = modelstitch(*arguments, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert found in done.stderr
@@ -99,11 +101,13 @@ def test_wrong_requests_end_with_three_lines_and_two(ran, arguments, found):
 
 @pytest.mark.parametrize(("device", "gpus"), [(None, 0), ("cpu", 0), ("cuda", 1), ("cuda:0", 1)])
 def test_a_task_of_ray_reserves_a_gpu_where_it_computes_on_one(device, gpus):
-    assert _engine(1, "local", device).gpus == gpus
+    assert _executor(1, "local", device).gpus == gpus
 
 
-def test_the_schema_is_json(tmp_path):
-    assert "stitchings" in json.loads(modelstitch("schema", cwd=tmp_path).stdout)["properties"]
+def test_the_schema_is_json_and_tells_the_settings_of_every_matching(tmp_path):
+    told = modelstitch("schema", cwd=tmp_path).stdout
+    assert "stitchings" in json.loads(told)["properties"]
+    assert '"patience"' in told
 
 
 def test_a_report_loads_no_torch(ran):

@@ -29,5 +29,5 @@ def test_half_of_the_memory_or_the_disk_holds_what_is_kept():
 @pytest.mark.parametrize("size", [-1.0, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["memory", "disk"])
 def test_sizes_that_cannot_be_are_refused(name, size):
-    with pytest.raises(SettingError, match=f"a compute with {name}={size}\nfound: no such size\ndo:    give GB"):
+    with pytest.raises(SettingError, match=f"to compute with {name}={size}\nfound: no such size\ndo:    give GB"):
         Compute(**{name: size})

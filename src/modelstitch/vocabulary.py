@@ -132,6 +132,10 @@ MATCHINGS = {
 
 TASKS = {
     "classification": Word("Classification", "one class an example"),
+    "multi_label": Word("MultiLabel", "several labels an example, each there or not"),
+    "regression": Word("Regression", "numbers"),
+    "next_token": Word("NextToken", "the next token of a text"),
+    "imitation": Word("Imitation", "the answers of the top's own network; no targets are read"),
 }
 """What the outputs of a network mean."""
 

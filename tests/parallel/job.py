@@ -16,18 +16,21 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from modelstitch.activations import Sources, moments_or_failures
+from modelstitch.compute import Compute
 from modelstitch.data import Samples, Split, digits
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.matching import Direct, TaskLoss, paired_moments
-from modelstitch.networks import build
+from modelstitch.matching import Direct, TaskLoss
+from modelstitch.networks import Network, build
 from modelstitch.parallel import Ranks, among, launch, ranks
 from modelstitch.parallel.exchange import rows_of_all
 from modelstitch.pretraining import Schedule, fit_head, simclr, train_network, train_simclr, train_supervised
 from modelstitch.records import Store
 from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Affine
-from modelstitch.stitching import Prepared, Setting, prepare
-from modelstitch.sweep import groups, run_recipe
+from modelstitch.stitching import Setting, controls, pairings, run
+from modelstitch.sweep import run_recipe
+from modelstitch.tasks import Classification
 from modelstitch.tensors import fingerprint
 
 EXAMPLES = 259
@@ -84,7 +87,7 @@ def everything(folder: Path) -> dict:
         with among(Ranks()):
             train_supervised(one, train, schedule=Schedule(epochs=12, learning_rate=0.2), seed=0)
     store = Store(folder / "records.sqlite")
-    first, second = prepare(a, "A", test), prepare(b, "B", test)
+    first, second = (Network(name, one).ready(test.example, Compute()) for name, one in (("A", a), ("B", b)))
     records = _stitched(first, second, train, test, store)
     mine = {
         "weights": [fingerprint(one.state_dict()) for one in (*bases, a, b)],
@@ -152,7 +155,7 @@ def _contrast() -> list[torch.Tensor]:
     targets = ranks().part(simclr.twins(5))
     loss = cross_entropy(one(ranks().part(views)), targets, reduction="sum" if ranks().several else "mean")
     loss.backward()
-    ranks().average_gradients(one.parameters(), len(targets))
+    ranks().average_gradients(one.parameters(), float(len(targets)))
     return [parameter.grad for parameter in one.parameters() if parameter.grad is not None]
 
 
@@ -164,35 +167,34 @@ def _rows() -> tuple:
     return found.tolist(), (own.start, own.stop), mine.grad.tolist()
 
 
-def _stitched(first: Prepared, second: Prepared, train: Samples, test: Samples, store: Store) -> dict:
+def _stitched(first: Network, second: Network, train: Samples, test: Samples, store: Store) -> dict:
     """Records of each setting, and of the stored one asked for again."""
     found = {}
     for name, setting in [*STITCHING.items(), ("again", STITCHING["stored"])]:
-        shared = groups.Shared(train, test, setting)
-        asked = shared.directions(first, second, both=True)
+        made = pairings(train, test, Classification(), setting, Compute())
+        asked = made.directions(first, second, both=True)
         if name == "task":
-            asked += [shared.self_stitches(first), *shared.controls(("untrained", "noise", "shuffled"), first, second)]
-        found[name] = groups.run(asked, store if name in ("stored", "again") else None)
+            asked += [made.self_stitches(first), *controls(("untrained", "noise", "shuffled"), made, first, second)]
+        found[name] = run(asked, store if name in ("stored", "again") else None)
     return found
 
 
-def _failure(one: Prepared, train: Samples) -> str:
+def _failure(one: Network, train: Samples) -> str:
     """The moments of activations of which a single one, and so one process's, is not finite."""
     inputs = train.inputs.float()
     inputs[-1] = float("inf")
     cut = one.captured.blocks[0]
-    try:
-        paired_moments(one.captured, one.captured, [(cut, cut)], Samples("x", inputs, train.labels, 10))
-    except NumericalFailure as failure:
-        return str(failure)
-    return ""
+    source = Sources(Samples("x", inputs, train.labels, 10)).of(one.captured)
+    (found,) = moments_or_failures(source, source, [(cut, cut)])
+    return str(found) if isinstance(found, NumericalFailure) else ""
 
 
-def _different(one: Prepared, split: Split) -> str:
+def _different(one: Network, split: Split) -> str:
     """What processes meet that were given different data to fit on."""
-    shared = groups.Shared(split.train.first(64 + ranks().rank), split.test, STITCHING["stored"])
+    train = split.train.first(64 + ranks().rank)
+    made = pairings(train, split.test, Classification(), STITCHING["stored"], Compute())
     try:
-        groups.run(shared.directions(one, one, both=False), None)
+        run(made.directions(one, one, both=False), None)
     except SettingError as error:
         return str(error)
     return ""
@@ -206,15 +208,15 @@ def dies(_: Path) -> None:
 
 def errs_alone(folder: Path) -> None:
     """A recipe of which one process cannot train a network."""
-    library = importlib.import_module("modelstitch.sweep.network_store")
-    train = library.train_network
+    network_store = importlib.import_module("modelstitch.sweep.network_store")
+    train = network_store.train_network
 
     def refuse(*args, **kwargs):
         if ranks().rank == 1:
             raise SettingError("something", "only by the second process", "see to it")
         return train(*args, **kwargs)
 
-    library.train_network = refuse
+    network_store.train_network = refuse
     run_recipe(RECIPE, Store(folder / "run.sqlite"), networks=folder / "nets")
 
 

@@ -39,7 +39,7 @@ def test_alone_nothing_is_exchanged():
     here = ranks()
     here.sum([x])
     here.copy_from_first([x])
-    here.average_gradients([weight], 5)
+    here.average_gradients([weight], 5.0)
     here.fail_alike(None)
     here.check_same("this", 1)
     assert x.tolist() == [1, 1]
@@ -73,6 +73,6 @@ def test_a_top_that_trains_along_is_refused_over_several_processes():
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     x = torch.randn(8, 3)
     bottom, top = ms.bottom(network, "1", x), ms.top(network, "1", x)
-    data = ms.as_samples((x, torch.arange(8) % 2))
+    data = ms.as_examples((x, torch.arange(8) % 2))
     with among(Ranks(0, 2)), pytest.raises(SettingError, match="a top that trains along"):
         ms.fit(ms.Identity(), bottom, top, data, by=ms.TaskLoss(top="fresh", epochs=1, batch_size=4))

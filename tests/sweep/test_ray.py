@@ -24,7 +24,7 @@ from modelstitch.records import Store
 from modelstitch.sweep import run_recipe
 from modelstitch.sweep.on_ray import OnRay
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-run_recipe(open(sys.argv[1]).read(), Store(sys.argv[2]), networks=sys.argv[3], engine=OnRay("local"))
+run_recipe(open(sys.argv[1]).read(), Store(sys.argv[2]), networks=sys.argv[3], executor=OnRay("local"))
 """
 
 
@@ -67,4 +67,4 @@ def test_ray_gives_what_one_process_gives_though_a_worker_is_killed(tmp_path):
 def test_ray_that_cannot_be_had_is_told(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SettingError, match=r"no package ray\n.*pip install 'modelstitch\[ray\]'"):
-        run(tmp_path, engine=OnRay("local"))
+        run(tmp_path, executor=OnRay("local"))

@@ -13,13 +13,14 @@ import time
 import pytest
 import torch
 
+from modelstitch.compute import Compute
 from modelstitch.data import load
 from modelstitch.errors import BadFile, DataError, NotWritable, SettingError
 from modelstitch.records import Store
 from modelstitch.stitching import stitched_from
-from modelstitch.sweep import engines, estimate, run_recipe
+from modelstitch.sweep import estimate, executors, run_recipe
 from modelstitch.sweep.executors import Processes
-from modelstitch.sweep.run import shop_of
+from modelstitch.sweep.run import context_of
 
 RECIPE = """\
 name: tiny
@@ -80,18 +81,18 @@ def test_everything_that_the_recipe_asks_for_is_there(plain):
 def test_called_again_it_does_nothing_again(plain, monkeypatch):
     folder, records = plain
     monkeypatch.setattr("modelstitch.sweep.network_store.train_network", None.__class__)
-    monkeypatch.setattr("modelstitch.stitching.pairing.measure", None.__class__)
+    monkeypatch.setattr("modelstitch.stitching.groups.measure", None.__class__)
     monkeypatch.setattr("modelstitch.sweep.jobs.compare_all", None.__class__)
     # Training is asked for again, and finds the folder; that is what this one stands in for.
-    monkeypatch.setattr("modelstitch.sweep.network_store.Library.train", lambda self, one, material: self.root)
+    monkeypatch.setattr("modelstitch.sweep.network_store.NetworkStore.train", lambda self, one, data: self.root)
     assert essence(run(folder)) == essence(records)
     assert Store(folder / "run.sqlite").failures() == {}
 
 
 def test_processes_give_what_one_process_gives(plain, tmp_path, monkeypatch):
-    seats, start = [], engines._start
-    monkeypatch.setattr(engines, "_start", lambda *asked: seats.append(asked[-1]) or start(*asked))
-    assert essence(run(tmp_path, engine=Processes(2))) == essence(plain[1])
+    seats, start = [], executors._start
+    monkeypatch.setattr(executors, "_start", lambda *asked: seats.append(asked[-1]) or start(*asked))
+    assert essence(run(tmp_path, executor=Processes(2))) == essence(plain[1])
     # Two networks side by side; then each job takes a seat that nobody sits in.
     assert seats[:2] == [0, 1]
     assert set(seats) == {0, 1}
@@ -103,12 +104,13 @@ def test_processes_share_out_the_gpus(plain, monkeypatch, device, given):
     taken = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    monkeypatch.setattr(engines, "collected", lambda job, shop, done: engines.Failure("not looked at"))
-    shop = shop_of(RECIPE, networks=plain[0] / "nets")
-    shop = dataclasses.replace(shop, material=dataclasses.replace(shop.material, device=device))
+    monkeypatch.setattr(executors, "collected", lambda job, context, done: executors.Failure("not looked at"))
+    context = context_of(RECIPE, networks=plain[0] / "nets")
+    data = dataclasses.replace(context.data, compute=Compute(device=device))
+    context = dataclasses.replace(context, data=data)
     for seat in range(3):
         ours, theirs = multiprocessing.Pipe(duplex=False)
-        engines._worker(theirs, shop.plan.pairs[0], shop, frozenset(), 1, seat)
+        executors._worker(theirs, context.plan.pairs[0], context, frozenset(), 1, seat)
         assert ours.recv().reason == "not looked at"
     assert taken == given
 
@@ -122,8 +124,8 @@ def test_a_process_that_dies_costs_its_job_alone(plain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = Store(tmp_path / "run.sqlite")
     # The driver asks every network for its weights; a process of its own dies of this one.
-    monkeypatch.setattr("modelstitch.sweep.run._usable", lambda name, shop, store: True)
-    records = run_recipe(deadly, store, networks=folder / "nets", engine=Processes(2))
+    monkeypatch.setattr("modelstitch.sweep.run._usable", lambda name, context, store: True)
+    records = run_recipe(deadly, store, networks=folder / "nets", executor=Processes(2))
     assert len(records) == COUNT
     ((job, reason),) = store.failures().items()
     assert job == "stitch dead <-> net-1 (stitchings 1)"
@@ -132,14 +134,14 @@ def test_a_process_that_dies_costs_its_job_alone(plain, tmp_path, monkeypatch):
 
 def test_a_stitch_in_the_store_makes_the_network_that_was_measured(plain):
     folder, records = plain
-    store, shop = Store(folder / "run.sqlite"), shop_of(RECIPE, networks=folder / "nets")
+    store, context = Store(folder / "run.sqlite"), context_of(RECIPE, networks=folder / "nets")
     record = next(one for one in records if "affine" in one.family and not one.control and "task" in one.matching)
-    networks = {name: shop.network(name).network for name in ("net-0", "net-1")}
+    networks = {name: context.network(name).module for name in ("net-0", "net-1")}
     test = load("digits").test.first(40)
     stitched = stitched_from(record, store.stitch(record.key), networks, test.example)
     with torch.no_grad():
         wrong = (stitched(test.normalised(test.inputs)).argmax(1) != test.labels).float().mean()
-    assert 100 * float(wrong) == pytest.approx(record.scores[0].stitched, abs=1e-4)
+    assert 100 * float(wrong) == pytest.approx(record.score("error").stitched, abs=1e-4)
     noise = dataclasses.replace(record, control="noise")
     with pytest.raises(SettingError, match="whose bottom was noise"):
         stitched_from(noise, store.stitch(record.key), networks, test.example)

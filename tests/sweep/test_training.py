@@ -1,5 +1,6 @@
 """Networks that begin with others: trained in the order in which they wait, kept apart, and frozen where asked."""
 
+import json
 import shutil
 
 import pytest
@@ -12,7 +13,7 @@ from modelstitch.records import Store
 from modelstitch.sweep import estimate, run_recipe
 from modelstitch.sweep.executors import Processes
 from modelstitch.sweep.plan import plan_of
-from modelstitch.sweep.run import shop_of
+from modelstitch.sweep.run import context_of
 
 RECIPE = """\
 name: freeze
@@ -31,7 +32,7 @@ networks:
 stitchings:
   - pairs: [[late-0, late-0]]
     families: [{name: identity}]
-    matchings: [{name: direct}, {name: fine_tune, epochs: 1}, {name: fine_tune, epochs: 1, top: trained}]
+    matchings: [{name: direct}, {name: task, epochs: 1, top: fresh}, {name: task, epochs: 1, top: trained}]
 """
 
 
@@ -44,8 +45,8 @@ def done(tmp_path_factory):
 
 
 def networks_of(folder, text=RECIPE):
-    shop = shop_of(text, networks=folder / "nets")
-    return {name: shop.network(name).network for name in shop.plan.names}
+    context = context_of(text, networks=folder / "nets")
+    return {name: context.network(name).module for name in context.plan.names}
 
 
 def assert_frozen(network, before, paths):
@@ -74,7 +75,8 @@ def test_canary_the_law_of_freezing_sees_what_moved_and_what_did_not(done):
 
 def test_fine_tuned_records_stand_beside_the_stitchings(done):
     records = done[2]
-    assert {'"top": "fresh"' in one.matching for one in records.only(control="")} == {True}
+    kinds = {json.loads(one.matching)["top"] if one.matching else None for one in records}
+    assert kinds == {None, "fresh", "trained"}
     assert {one.penalty for one in records.only(matching="")} == {0}
     assert len(records) == 2 * 3
     assert {one.status for one in records} == {"ok"}
@@ -87,7 +89,7 @@ def test_the_plan_trains_first_what_others_begin_with_though_no_pair_names_it():
 
 
 def test_processes_wait_for_what_a_network_begins_with(done, tmp_path):
-    run_recipe(RECIPE, Store(tmp_path / "run.sqlite"), networks=tmp_path / "nets", engine=Processes(2))
+    run_recipe(RECIPE, Store(tmp_path / "run.sqlite"), networks=tmp_path / "nets", executor=Processes(2))
     found, expected = networks_of(tmp_path), networks_of(done[0])
     assert {k: weights_fingerprint(v) for k, v in found.items()} == {
         k: weights_fingerprint(v) for k, v in expected.items()
@@ -101,8 +103,8 @@ def test_processes_wait_for_what_a_network_begins_with(done, tmp_path):
 def test_another_beginning_makes_another_network(done, old, new):
     folders = []
     for text in (RECIPE, RECIPE.replace(old, new)):
-        shop = shop_of(text, networks=done[0] / "nets")
-        folders.append({one.network: shop.library.folder(one, shop.material) for one in shop.plan.trainings})
+        context = context_of(text, networks=done[0] / "nets")
+        folders.append({one.network: context.networks.folder(one, context.data) for one in context.plan.trainings})
     assert folders[0]["late-0"] != folders[1]["late-0"]
     assert folders[0]["middle-0"] != folders[1]["middle-0"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-DATA_NAMES = "digits, fashion_mnist, cifar10, cifar100 or image_folder"
+DATA_NAMES = "digits, fashion_mnist, cifar10, cifar100, image_folder, or py:package.module:function"
 
 Network = Annotated[str, typer.Argument(help="A folder that `train` wrote, or py:package.module:function.")]
 Data = Annotated[

@@ -22,7 +22,8 @@ _FIGURE = "A figure: .png, .svg, .pdf or .html; may be repeated."
 _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-out tenth of the train set."
 _RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wide layers)."
 _FAMILY = f"{', '.join(FAMILIES)}."
-_BY = f"{', '.join(MATCHINGS)}: task is the loss of the stitched network, direct a closed form."
+_BY = "; ".join(f"{name}: {word.line}" for name, word in MATCHINGS.items()) + "."
+_SET = "NAME=VALUE: a setting of the family or the matching without an option of its own; may be repeated."
 _TASK = f"What outputs are judged by: {', '.join(TASKS)}; by default what data and outputs can only be."
 _TOP = "Downhill: frozen (default); or a copy of the top trains along, from fresh or trained weights."
 
@@ -45,6 +46,7 @@ def stitch(
     precision: Annotated[str | None, typer.Option(help="By task: float32, or bfloat16 while fitting.")] = None,
     top: Annotated[str | None, typer.Option(help=_TOP)] = None,
     ridge: Annotated[float | None, typer.Option(help="Direct: strength of the penalty on the map.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
     batch_norm: Annotated[str, typer.Option(help="frozen (as trained) or batch (batch statistics).")] = "frozen",
     seed: Seed = 0,
     device: Device = None,
@@ -60,11 +62,18 @@ def stitch(
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start, "top": top}
-    matching = inputs.matching_of(by, **descent, patience=patience, precision=precision, ridge=ridge)
+    descent: dict[str, Any] = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "start": start,
+        "top": top,
+    }
+    rest: dict[str, Any] = {"kernel": kernel, "patience": patience, "precision": precision, "ridge": ridge}
+    stitches, matching = inputs.chosen(family, by, settings or [], **descent, **rest)
     inputs.use_threads(threads)
     mode = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch"))
-    setting = {"family": inputs.family_of(family, kernel), "by": matching, "batch_norm": mode, "seed": seed}
+    setting = {"family": stitches, "by": matching, "batch_norm": mode, "seed": seed}
     setting |= {"task": inputs.task_of(task), "compute": inputs.compute_of(device, memory, cache)}
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
     split = inputs.split_of(data, data_folder, limit, loaded, image_size)

@@ -43,8 +43,9 @@ def sweep(
 ) -> None:
     """Carry out a recipe: train what is missing, stitch every pair, and keep each record as soon as it is there."""
     from modelstitch.recipe import read_recipe
+    from modelstitch.sweep import KINDS
 
-    asked, text = read_recipe(recipe, size)
+    asked, text = read_recipe(recipe, size, kinds=KINDS)
     path = out or Path("runs") / f"{asked.name}.sqlite"
     where: dict[str, Any] = {"jobs": jobs, "ray": ray, "memory": memory, "device": device, "threads": threads}
     found = carried_out(text, path, dry_run=dry_run, as_json=as_json, networks=networks, **where)
@@ -101,5 +102,6 @@ def _executor(jobs: int, ray: str | None, device: str | None) -> Executor:
 def schema() -> None:
     """Print the JSON schema of recipes, for editors that check YAML while it is written."""
     from modelstitch.recipe import recipe_schema
+    from modelstitch.sweep import KINDS
 
-    typer.echo(json.dumps(recipe_schema(), indent=2))
+    typer.echo(json.dumps(recipe_schema(KINDS), indent=2))

@@ -242,12 +242,13 @@ def _check_same(folder: str | Path, asked: Config) -> Config:
     return config
 
 
-def default_schedule(data: str, method: str = "supervised") -> Schedule:
+def default_schedule(data: str, method: str = "supervised", **told: Any) -> Schedule:
     """What a data set takes by default.
 
     Args:
         data: its name, or that of a part of it or of other labels (``name-…``).
         method: how the network learns.
+        told: fields of the schedule to put in place of the data set's own; data without a schedule need ``epochs``.
 
     Raises:
         SettingError: no such method, or no schedule for that data.
@@ -258,10 +259,12 @@ def default_schedule(data: str, method: str = "supervised") -> Schedule:
     """
     _check_method(method)
     family = data.split("-")[0]
-    if family not in SCHEDULES[method]:
-        known = ", ".join(SCHEDULES[method])
-        raise SettingError(f"train on {data!r}", f"default schedules for {known} only", "give a schedule")
-    return SCHEDULES[method][family]
+    if family in SCHEDULES[method]:
+        return dataclasses.replace(SCHEDULES[method][family], **told)
+    if "epochs" not in told:
+        found = f"default schedules for {', '.join(SCHEDULES[method])} only"
+        raise SettingError(f"train on {data!r}", found, "give a schedule, or a number of epochs")
+    return Schedule(**told)
 
 
 def _check_method(method: str) -> None:

@@ -28,7 +28,7 @@ def known_at(schema: Schema, place: Sequence[str | int]) -> list[str]:
         # A step that leads nowhere names one of several alternatives: they are all looked at anyway.
         nodes = below or nodes
     keys = [key for node in nodes for key in node.get("properties", {})]
-    words = [str(word) for node in nodes for word in (*node.get("enum", ()), *_constant(node))]
+    words = [str(word) for node in nodes for word in words_of(node)]
     return list(dict.fromkeys(keys or words))
 
 
@@ -53,5 +53,6 @@ def _inside(schema: Schema, node: Schema, step: str | int) -> Iterator[Schema]:
         yield from _alternatives(schema, inner)
 
 
-def _constant(node: Schema) -> tuple[object, ...]:
-    return (node["const"],) if "const" in node else ()
+def words_of(node: Schema) -> list[object]:
+    """The words that a schema allows, apart from its alternatives."""
+    return [*node.get("enum", ()), *([node["const"]] if "const" in node else [])]

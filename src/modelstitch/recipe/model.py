@@ -1,8 +1,8 @@
 """What may stand in a recipe: one spelling for each thing, and nothing that is not known.
 
 Defaults are those of the library's own calls: what a recipe leaves out, it leaves to them.
-Beware: names of data sets are written out here, because the room that holds them needs torch; a test compares the two
-lists. Names of families, matchings, tasks and controls come from `modelstitch.vocabulary`.
+Beware: names of data sets are written out in ``choices``, because the room that holds them needs torch; a test compares
+the two lists. Names of families, matchings, tasks and controls come from `modelstitch.vocabulary`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
 
-from modelstitch.recipe.choices import Control, Family, Matching, Rate, Task
+from modelstitch.recipe.choices import Control, DataName, Family, Matching, Rate, Task
 
 # Names become names of networks in records, in `A@cut -> B@cut` and in pages: letters, digits and three marks.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 Share = Annotated[float, Field(ge=0, le=1)]
-DataName = Literal["digits", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
 
 
 class _Part(BaseModel):
@@ -31,7 +30,8 @@ class Data(_Part):
     """The examples that stitches are fitted and measured on.
 
     Attributes:
-        name: a data set that modelstitch knows.
+        name: a data set that modelstitch knows, or ``py:package.module:function``, which returns a train and a test
+            set.
         folder: where its files lie; by default the usual places are searched.
         size: side of an ``image_folder``'s images in pixels, 224 by default.
         train: how many train examples stitches are fitted on; all unless told otherwise.
@@ -127,8 +127,8 @@ class Stitchings(_Part):
         both_ways: also with the roles swapped.
         cuts: ``blocks`` (one a block), ``all`` (every legal cut), ``grid`` (every block of the bottom below every block
             of the top that the family can map), or names of cuts.
-        families: the families to choose stitches from.
-        matchings: the ways to choose them.
+        families: the families to choose stitches from, each with its settings, as ``{name: affine, kernel: 3}``.
+        matchings: the ways to choose them, each with its settings, as ``{name: task, epochs: 4}``.
         batch_norm: ``frozen`` (as trained) or ``batch`` (batch statistics).
         fit_on: ``all`` train examples of the recipe, or those that the ``top`` network was trained on.
         seeds: of the matching and of the intervals.

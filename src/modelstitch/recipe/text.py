@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from modelstitch.errors import BadFile, SettingError, did_you_mean
+from modelstitch.errors import BadFile, SettingError, StitchError, did_you_mean
 from modelstitch.recipe.advice import Place, known_at
+from modelstitch.recipe.choices import Kinds, Wrong, with_settings, wrong_in
 from modelstitch.recipe.model import GivenNetwork, Recipe, TrainedNetwork
 from modelstitch.recipe.plain import PlainLoader
 from modelstitch.recipe.published import Reference, curve_of
@@ -23,17 +24,24 @@ _MOST = 1_000_000
 _SHOWN = 3
 
 
-def recipe_schema() -> dict[str, Any]:
-    """The JSON schema of a recipe: editors that know YAML complete and check with it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+def recipe_schema(kinds: Kinds | None = None) -> dict[str, Any]:
+    """The JSON schema of a recipe: editors that know YAML complete and check with it.
+
+    Args:
+        kinds: as of `parse_recipe`.
+    """
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+    found: dict[str, Any] = with_settings(schema, kinds or {})
+    return found
 
 
-def read_recipe(path: str | Path, size: str | None = None) -> tuple[Recipe, str]:
+def read_recipe(path: str | Path, size: str | None = None, *, kinds: Kinds | None = None) -> tuple[Recipe, str]:
     """The recipe in a file, and its text: as it stands there, or with a size written into it.
 
     Args:
         path: the file.
         size: one of the recipe's ``sizes``.
+        kinds: as of `parse_recipe`.
 
     Raises:
         BadFile: there is no such file, or it holds no text.
@@ -47,17 +55,19 @@ def read_recipe(path: str | Path, size: str | None = None) -> tuple[Recipe, str]
         raise BadFile(f"read the recipe {path}", error.strerror or str(error), do) from error
     except UnicodeDecodeError as error:
         raise BadFile(f"read the recipe {path}", f"bytes that are no text ({error.reason})", do) from error
-    recipe = parse_recipe(text, str(path), size)
+    recipe = parse_recipe(text, str(path), size, kinds=kinds)
     return recipe, text if size is None else at_size(text, size)
 
 
-def parse_recipe(text: str, source: str = "recipe", size: str | None = None) -> Recipe:
+def parse_recipe(text: str, source: str = "recipe", size: str | None = None, *, kinds: Kinds | None = None) -> Recipe:
     r"""The recipe in a text.
 
     Args:
         text: YAML, without anchors and tags.
         source: what to call it in errors.
         size: one of its ``sizes``.
+        kinds: the classes of families, matchings and tasks, by kind and name, to hold their settings to; without them
+            only the names are looked at. `modelstitch.sweep` knows them all.
 
     Raises:
         SettingError: it is no recipe; the line is named, and what was probably meant.
@@ -74,15 +84,34 @@ def parse_recipe(text: str, source: str = "recipe", size: str | None = None) -> 
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        # What is missing is often a key misspelt, which stands in the text and can be shown.
-        wrong = sorted(
-            map(_plain, error.errors()), key=lambda one: (one["type"] == "missing", _line(lines, one["loc"]))
-        )
-        told = "; ".join(_told(one, lines) for one in wrong[:_SHOWN])
-        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise SettingError(f"the recipe {source}", told + more, _advice(wrong)) from None
+        raise _refused(source, map(dict, error.errors()), lines) from None
+    if kinds and (wrong := [one for each in _choices(recipe) for one in _wrong_in(*each, kinds)]):
+        raise _refused(source, wrong, lines)
     _check_names(recipe, source, lines)
     return recipe
+
+
+def _refused(source: str, errors: Iterable[Wrong], lines: Lines) -> SettingError:
+    """What to raise: the first few things that are wrong, in the order of the text."""
+    # What is missing is often a key misspelt, which stands in the text and can be shown.
+    wrong = sorted(errors, key=lambda one: (one["type"] == "missing", _line(lines, one["loc"])))
+    told = "; ".join(_told(one, lines) for one in wrong[:_SHOWN])
+    more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    return SettingError(f"the recipe {source}", told + more, _advice(wrong[0]))
+
+
+def _choices(recipe: Recipe) -> Iterator[tuple[Place, str, Mapping[str, Any]]]:
+    """Every family, matching and task, with its place."""
+    if recipe.task:
+        yield ("task",), "task", recipe.task
+    for entry, each in enumerate(recipe.stitchings):
+        for key, kind, chosen in (("families", "family", each.families), ("matchings", "matching", each.matchings)):
+            for number, one in enumerate(chosen):
+                yield ("stitchings", entry, key, number), kind, one
+
+
+def _wrong_in(place: Place, kind: str, told: Mapping[str, Any], kinds: Kinds) -> list[Wrong]:
+    return [one | {"loc": (*place, *one["loc"])} for one in wrong_in(told, kind, kinds)]
 
 
 def _parsed(text: str, source: str, size: str | None) -> tuple[Any, Lines]:
@@ -125,17 +154,6 @@ def _value(node: yaml.Node, place: Place, lines: Lines) -> Any:
     return found
 
 
-def _plain(error: Mapping[str, Any]) -> dict[str, Any]:
-    """A kind that does not exist, or is not named, told as what is wrong with its ``name``."""
-    place, given = (*error["loc"], "name"), error["input"]
-    if error["type"] == "union_tag_not_found":
-        return {**error, "type": "missing", "loc": place}
-    if error["type"] == "union_tag_invalid":
-        message = f"Input should be one of {error['ctx']['expected_tags']}"
-        return {**error, "type": "literal_error", "loc": place, "input": given["name"], "msg": message}
-    return dict(error)
-
-
 def _line(lines: Lines, place: Sequence[str | int]) -> int:
     """The line of a place, or of the nearest thing around it that the text holds."""
     return lines[_written(lines, place)]
@@ -159,7 +177,9 @@ def _told(error: Mapping[str, Any], lines: Lines) -> str:
     if error["type"] == "extra_forbidden":
         return f"line {_line(lines, place)}: {where}: unknown key"
     if error["type"] == "value_error":
-        return f"line {_line(lines, place)}: {error['ctx']['error']}"
+        why = error["ctx"]["error"]
+        told = f"{why.asked}: {why.found}" if isinstance(why, StitchError) else why
+        return f"line {_line(lines, place)}: {told}"
     given = error["input"]
     value = f"{given!r}" if isinstance(given, str | int | float | bool | None) else f"a {type(given).__name__}"
     return f"line {_line(lines, place)}: {where}: {value[:80]} ({_plainly(error['msg'])})"
@@ -174,19 +194,21 @@ def _dotted(place: Place) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
 
 
-def _advice(errors: Sequence[Mapping[str, Any]]) -> str:
-    """What to do about the first that is wrong."""
-    first = errors[0]
+def _advice(first: Wrong) -> str:
+    """What to do about something that is wrong."""
     schema, place = Recipe.model_json_schema(), first["loc"]
     if first["type"] == "missing":
         return f"write {place[-1]!r} there; `modelstitch schema` tells what each key means"
     if first["type"] == "extra_forbidden":
-        known = known_at(schema, place[:-1])
+        known = first.get("known") or known_at(schema, place[:-1])
         return did_you_mean(str(place[-1]), known, f"use one of {', '.join(known)}")
-    known = known_at(schema, place)
+    known = first.get("known") or known_at(schema, place)
     if first["type"] == "literal_error" and known:
         return did_you_mean(str(first["input"]), known, f"use one of {', '.join(known)}")
-    return "mend that line; `modelstitch schema` tells what each key may hold"
+    why = first.get("ctx", {}).get("error")
+    if isinstance(why, StitchError):
+        return why.do
+    return "correct that line; `modelstitch schema` tells what each key may hold"
 
 
 def _check_names(recipe: Recipe, source: str, lines: Lines) -> None:

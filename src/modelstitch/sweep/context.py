@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelstitch.comparison import Comparison
-from modelstitch.data import Samples
+from modelstitch.data import Examples
 from modelstitch.errors import NotWritable, Parted, StitchError
 from modelstitch.networks import Network, load_network
 from modelstitch.parallel import ranks
@@ -71,7 +71,7 @@ class Context:
         """Fingerprint of a network's weights."""
         return self.network(name).weights
 
-    def own(self, name: str) -> Samples:
+    def own(self, name: str) -> Examples:
         """The train examples that a network was trained on; those of the recipe for one that was not trained by it."""
         if name in self.plan.loads:
             return self.data.split.train

@@ -18,7 +18,7 @@ from modelstitch.cut import Cut, capture
 from modelstitch.records import open_records
 from modelstitch.stitching import Cuts, pairs_at
 from modelstitch.sweep.context import Context
-from modelstitch.sweep.jobs import settings_of
+from modelstitch.sweep.kinds import settings_of
 from modelstitch.sweep.network_store import built_for, schedule_for
 from modelstitch.sweep.plan import PairJob, Training
 from modelstitch.sweep.run import context_of, trainings

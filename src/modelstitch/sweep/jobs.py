@@ -5,14 +5,12 @@ Nothing here writes to a run's store: what was found goes to the keeper that is 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from modelstitch.comparison import Comparison, compare_all
 from modelstitch.data import Examples
 from modelstitch.errors import ShapeMismatch
-from modelstitch.matching import Matching
 from modelstitch.networks import Network
 from modelstitch.recipe import Stitchings
 from modelstitch.records import Record
@@ -22,13 +20,12 @@ from modelstitch.stitching import (
     Measured,
     Pairing,
     Pairings,
-    Setting,
     controls,
     pairings,
     run,
     settled_task,
 )
-from modelstitch.support.settings import built
+from modelstitch.sweep.kinds import settings_of
 from modelstitch.sweep.plan import CompareJob, PairJob
 from modelstitch.sweep.run_data import RunData
 from modelstitch.tasks import Task
@@ -48,23 +45,6 @@ class Collected:
     def append(self, record: Record, stitch: bytes | None = None) -> None:
         """Keep a record and its stitch."""
         self.measured.append(Measured(record, stitch))
-
-
-def settings_of(asked: Stitchings) -> Iterator[tuple[Setting, list[Setting]]]:
-    """Every setting that the lists span, those that share their moments together: one family and seed at a time.
-
-    Yields:
-        The first setting of a family and seed, then all of them, the first among them.
-
-    Raises:
-        SettingError: a family or a matching with a setting that it cannot have.
-    """
-    families = [built(json.dumps(one), Family) for one in asked.families]
-    matchings = [built(json.dumps(one), Matching) for one in asked.matchings]
-    for family in families:
-        for seed in asked.seeds:
-            found = [Setting(family, by, mode, seed) for by in matchings for mode in asked.batch_norm]
-            yield found[0], found
 
 
 def stitch_pair(
@@ -103,7 +83,9 @@ def _pairings(
     found: list[Pairing] = []
     cuts = tuple(asked.cuts) if isinstance(asked.cuts, list) else asked.cuts
     made: Pairings | None = None
+    chosen: Family | None = None
     for first, settings in settings_of(asked):
+        chosen = chosen or first.family
         # One room for all settings: what a network gives does not depend on them.
         made = (
             replace(made, setting=first) if made else pairings(train, data.split.test, task, first, data.compute, cuts)
@@ -113,7 +95,7 @@ def _pairings(
             plain += controls(asked.controls, made, bottom, top)
         # Pairings of one family and seed share their moments, whatever the matching and the batch-norm mode.
         found += [replace(pairing, setting=setting) for setting in settings for pairing in plain]
-        if "self" in asked.controls and first.family == built(json.dumps(asked.families[0]), Family):
+        if "self" in asked.controls and first.family == chosen:
             found += [made.self_stitches(one) for one in (below, above)]
     return found
 

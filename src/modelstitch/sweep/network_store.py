@@ -1,4 +1,4 @@
-"""The networks of networks: each trained once, in a folder named after what was asked, and shared by all recipes."""
+"""The networks of a run: each trained once, in a folder named after what was asked, and shared by all recipes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 
 from torch import nn
 
-from modelstitch.data import Samples
+from modelstitch.data import Examples, Samples
 from modelstitch.networks import Network, build, load_network
 from modelstitch.parallel import ranks
 from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
+from modelstitch.support.settings import spelled
 from modelstitch.sweep.plan import Training
 from modelstitch.sweep.run_data import RunData
+from modelstitch.tasks import Classification, Task
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class NetworkStore:
             told["start"] = [before.name, training.start.asked.checkpoint]
         if asked.freeze:
             told["freeze"] = asked.freeze
+        if learnt_task(data) not in (None, Classification()):
+            told["task"] = spelled(data.task)
         return self.root / f"{split.train.name}-{asked.architecture}-{key_of({'network': json.dumps(told)})}"
 
     def has(self, training: Training, data: RunData) -> bool:
@@ -75,6 +79,7 @@ class NetworkStore:
             split,
             seed=training.seed,
             folder=folder,
+            task=learnt_task(data),
             method=asked.method,
             schedule=schedule_for(asked, split.train),
             checkpoints=training.checkpoints,
@@ -91,16 +96,23 @@ class NetworkStore:
         return dataclasses.replace(found, name=training.network)
 
 
+def learnt_task(data: RunData) -> Task | None:
+    """What networks learn: the task that the recipe names, or what data and outputs can only be."""
+    return None if data.task is None or data.task.answers_are_targets else data.task
+
+
 def options_for(asked: TrainedNetwork, data: RunData) -> dict[str, Any]:
     """The architecture's options; a network that learns fewer classes keeps an output for each class of the data."""
+    train = data.whole.train
+    classes = {"classes": train.classes} if isinstance(train, Samples) else {}
     lists = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.options.items()}
-    return {"classes": data.whole.train.classes, **lists}
+    return {**classes, **lists}
 
 
 def built_for(training: Training, data: RunData) -> nn.Module:
     """The network of a training before it begins."""
-    train, asked = data.whole.train, training.asked
-    options = {**data_options(asked.architecture, train), **options_for(asked, data)}
+    asked, whole = training.asked, data.whole
+    options = {**data_options(asked.architecture, whole.train, whole.test), **options_for(asked, data)}
     return build(asked.architecture, seed=training.seed, **options).eval()
 
 
@@ -110,8 +122,8 @@ def place_of(training: Training, folder: Path) -> Path:
     return folder if at is None else checkpoint_folder(folder, at)
 
 
-def schedule_for(asked: TrainedNetwork, train: Samples) -> Schedule:
+def schedule_for(asked: TrainedNetwork, train: Examples) -> Schedule:
     """The data set's own schedule for the method, with what the recipe says in its place."""
     given = {name: getattr(asked, name) for name in ("epochs", "batch_size", "learning_rate", "weight_decay")}
-    plain = default_schedule(train.name, asked.method)
-    return dataclasses.replace(plain, **{name: value for name, value in given.items() if value is not None})
+    told = {name: value for name, value in given.items() if value is not None}
+    return default_schedule(train.name, asked.method, **told)

@@ -6,7 +6,6 @@ writes the store, wherever the jobs run, and also where several processes share 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
@@ -17,15 +16,13 @@ from modelstitch.errors import SettingError, StitchError, did_you_mean
 from modelstitch.measures import MEASURES
 from modelstitch.parallel import ranks
 from modelstitch.progress import track
-from modelstitch.recipe import parse_recipe
 from modelstitch.records import Records, Store
-from modelstitch.support.settings import built
 from modelstitch.sweep.context import Context, Failure, Found
 from modelstitch.sweep.executors import Executor, Here
+from modelstitch.sweep.kinds import checked_recipe, task_of
 from modelstitch.sweep.network_store import NetworkStore
 from modelstitch.sweep.plan import CompareJob, Job, Plan, Training, plan_of
 from modelstitch.sweep.run_data import RunData
-from modelstitch.tasks import Task
 
 Compared = tuple[str, str, str, str]
 """Measure, weights of both networks, and data."""
@@ -78,14 +75,12 @@ def run_recipe(
 
 def context_of(text: str, *, networks: str | Path = "networks", compute: Compute | None = None) -> Context:
     """The plan of a recipe with its data and networks; arguments and errors as of `run_recipe`."""
-    plan = plan_of(parse_recipe(text))
+    plan = plan_of(checked_recipe(text))
     for name in plan.recipe.measures:
         if name not in MEASURES:
             do = did_you_mean(name, MEASURES, f"choose among {', '.join(MEASURES)}")
             raise SettingError(f"the measures of {plan.recipe.name}", f"no measure {name!r}", do)
-    asked = plan.recipe.task
-    task = None if asked is None else built(json.dumps(asked), Task)
-    data = RunData(plan.recipe.data, compute or Compute(), task)
+    data = RunData(plan.recipe.data, compute or Compute(), task_of(plan.recipe))
     # Data that are not there end the run before the first hour of it, not after.
     _ = data.split
     return Context(plan, data, NetworkStore(Path(networks)))
