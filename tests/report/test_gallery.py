@@ -129,7 +129,7 @@ def test_names_of_published_curves_do_not_stand_on_each_other():
 @pytest.mark.parametrize(
     ("settings", "limit"),
     [
-        (("Affine(), TaskLoss(epochs=4, learning_rate=0.003)", "Identity(), TaskLoss(top="fresh", epochs=10, top='fresh')"), True),
+        (("Affine(), TaskLoss(epochs=4, learning_rate=0.003)", "Identity(), FineTune(epochs=10, top='fresh')"), True),
         (("TaskLoss(epochs=4, learning_rate=0.003)", "TaskLoss(epochs=4, learning_rate=0.003, patience=2)"), False),
     ],
 )

@@ -18,7 +18,7 @@ from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 if TYPE_CHECKING:
     from modelstitch.connectivity import Connectivity, Point
     from modelstitch.connectivity.result import Way
-    from modelstitch.data import Split
+    from modelstitch.data import Examples, Split
     from modelstitch.networks import Network as Loaded
     from modelstitch.tasks import Score
 
@@ -66,7 +66,7 @@ def connect(
         raise typer.Exit(FAILED)
 
 
-def _found(loaded: list[Loaded], split: Split, setting: dict[str, Any]) -> Connectivity:
+def _found(loaded: list[Loaded], split: Split[Examples], setting: dict[str, Any]) -> Connectivity:
     from modelstitch.connectivity import connectivity
 
     a, b = loaded

@@ -15,6 +15,7 @@ from modelstitch.connectivity.chain import chain
 from modelstitch.connectivity.curve import bent, shares_on_curve
 from modelstitch.connectivity.result import Connectivity, Point, Way
 from modelstitch.connectivity.weights import estimate_statistics, match_units, mixed
+from modelstitch.data import both_sets
 from modelstitch.errors import NotCuttable, NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.matching import Matching, TaskLoss
 from modelstitch.networks import Network
@@ -26,7 +27,6 @@ from modelstitch.stitching import (
     Pairing,
     Setting,
     check_identity,
-    examples_of,
     pairings,
     provenance,
     settled_task,
@@ -97,7 +97,7 @@ def connectivity(
         Bansal, Nakkiran & Barak, "Revisiting Model Stitching to Compare Neural Representations", 2021, section 4.
     """
     _check(a, b, points)
-    fit_on, measure_on = examples_of(train, test)
+    fit_on, measure_on = both_sets(train, test)
     task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
     limit = _limit(threshold, task.scores[0])
     place = (compute or Compute()).at(device)
