@@ -27,7 +27,7 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, TensorDataset
 
 import modelstitch as ms
-from modelstitch.memory import kept_memory
+from modelstitch.support.memory import kept_memory
 
 BATCH, ROUNDS = 256, 2
 # Both packages take modules by name; these are the modules that end at the block cuts.

@@ -37,7 +37,7 @@ from torch.nn.functional import cross_entropy
 import modelstitch as ms
 from modelstitch.cut import Bottom, Capture, Cut, Top, capture
 from modelstitch.matching import fit_all
-from modelstitch.memory import kept_memory
+from modelstitch.support.memory import kept_memory
 
 BATCH, ROUNDS, NAIVE_EPOCHS, LONGER = 128, 3, 30, 4
 

@@ -37,8 +37,8 @@ import modelstitch as ms
 from modelstitch.data import Samples
 from modelstitch.measures import MEASURES
 from modelstitch.networks import Network, load_folder
-from modelstitch.seeding import generator
 from modelstitch.stitching import Setting, check_identity, pairings, provenance, run
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import Classification
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")

@@ -37,9 +37,9 @@ from modelstitch.data import Samples
 from modelstitch.errors import StitchError
 from modelstitch.measures import MEASURES, Measure, noted
 from modelstitch.networks import load_folder, untrained
-from modelstitch.progress import track
-from modelstitch.seeding import generator
 from modelstitch.stitching import provenance
+from modelstitch.support.progress import track
+from modelstitch.support.seeding import generator
 
 LAYOUTS = {"pool": 2000, "flatten": 500}
 """How many test images by each layout: pairs of flattened layers cost time as the cube of it."""

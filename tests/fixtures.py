@@ -21,7 +21,7 @@ from modelstitch.cut import Capture, capture
 from modelstitch.cut.frozen import standard_attention
 from modelstitch.networks.resnet import resnet18
 from modelstitch.networks.vit import vit
-from modelstitch.seeding import generator, seeded
+from modelstitch.support.seeding import generator, seeded
 
 
 class Plain(nn.Module):

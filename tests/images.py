@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from modelstitch.seeding import numpy_generator
+from modelstitch.support.seeding import numpy_generator
 
 CLASSES = ["Zebra", "ant", "bee"]
 _SHAPES = [(20, 31), (40, 23), (16, 16)]

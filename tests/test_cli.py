@@ -445,11 +445,11 @@ def test_a_wrong_comparison_is_refused_in_three_lines(run, here, typed, found):
 
 
 def test_the_demo_writes_what_it_says(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("modelstitch.demo._BY", ms.Direct())
-    monkeypatch.setattr("modelstitch.demo._ARCHITECTURE", "mlp")
-    monkeypatch.setattr("modelstitch.demo._OPTIONS", {"widths": (3, 3)})
+    monkeypatch.setattr("modelstitch.cli.run_demo._BY", ms.Direct())
+    monkeypatch.setattr("modelstitch.cli.run_demo._ARCHITECTURE", "mlp")
+    monkeypatch.setattr("modelstitch.cli.run_demo._OPTIONS", {"widths": (3, 3)})
     few = ms.Split(ms.load("digits").train.first(64), ms.load("digits").test)
-    monkeypatch.setattr("modelstitch.demo.load", lambda name: few)
+    monkeypatch.setattr("modelstitch.cli.run_demo.load", lambda name: few)
     ended = run("demo", "--out", tmp_path / "d", "--seed", 5)
     assert ended.code == 0
     assert "seed5@layer1 -> seed6@layer1" in ended.out
@@ -472,7 +472,7 @@ def test_the_doctor_is_content_here(run):
 def test_the_doctor_says_whether_bfloat16_pays_on_this_processor(run, monkeypatch, slower, status):
     # A clock that takes turns: a second for float32, then so many for bfloat16.
     lasted = itertools.cycle([0.0, 1.0, 0.0, slower])
-    monkeypatch.setattr("modelstitch.doctor.time", SimpleNamespace(perf_counter=lambda: next(lasted)))
+    monkeypatch.setattr("modelstitch.cli.examine.time", SimpleNamespace(perf_counter=lambda: next(lasted)))
     checks = {check["name"]: check for check in map(json.loads, run("doctor", "--json").out.splitlines())}
     assert checks["bfloat16"]["status"] == status
     assert f"{slower:.1f}" in checks["bfloat16"]["found"]
@@ -761,6 +761,6 @@ def test_an_unexpected_error_is_no_wrong_request(nets, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr("modelstitch.doctor.examine", broken)
+    monkeypatch.setattr("modelstitch.cli.examine.examine", broken)
     with pytest.raises(ZeroDivisionError, match="a fault of ours"):
         main(["doctor"])

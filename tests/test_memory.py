@@ -10,7 +10,7 @@ import pytest
 # and how many are mapped one by one; page faults would tell the same, but not every kernel counts them.
 SCRIPT = """
 import contextlib, ctypes, json, resource, torch
-from modelstitch.memory import kept_memory
+from modelstitch.support.memory import kept_memory
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelstitch.errors import DataError, NumericalFailure, ShapeMismatch
 from modelstitch.moments import Moments, MomentsTable, varying
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 SUMS = ("mean_x", "mean_y", "xx", "xy", "yy", "uncentred_xx", "uncentred_xy", "uncentred_yy")
 NORMS = ("norms_xx", "norms_xy", "norms_yy")

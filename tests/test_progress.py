@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from modelstitch import progress
-from modelstitch.progress import track
+from modelstitch.support import progress
+from modelstitch.support.progress import track
 
 
 class Terminal(io.StringIO):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelstitch.seeding import generator, numpy_generator, seed_of, seeded
+from modelstitch.support.seeding import generator, numpy_generator, seed_of, seeded
 
 keys = st.lists(st.none() | st.booleans() | st.integers() | st.text(), max_size=3)
 

@@ -12,7 +12,7 @@ import modelstitch as ms
 from fixtures import live_in
 from modelstitch.measures import debiased_cka, linear_cka
 from modelstitch.networks.resnet import resnet18
-from modelstitch.seeding import generator, seeded
+from modelstitch.support.seeding import generator, seeded
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "results" / "spurious_features"

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelstitch.tensors import fingerprint, rows
+from modelstitch.support.tensors import fingerprint, rows
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from modelstitch.version import VERSION
+from modelstitch.support.version import VERSION
 
 _ROOM_OF = {
     "modelstitch.compute": ("Compute",),
@@ -38,7 +38,7 @@ _ROOM_OF = {
     "modelstitch.tasks": (
         *("Classification", "Imitation", "MultiLabel", "NextToken", "Outcome", "Regression", "Score", "Task"),
     ),
-    "modelstitch.tensors": ("rows",),
+    "modelstitch.support.tensors": ("rows",),
 }
 _HOME = {name: room for room, names in _ROOM_OF.items() for name in names}
 

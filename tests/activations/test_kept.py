@@ -19,8 +19,8 @@ from modelstitch.data import Samples
 from modelstitch.errors import BadFile, NotWritable
 from modelstitch.matching import TaskLoss, fit_all
 from modelstitch.networks import build
-from modelstitch.seeding import generator
 from modelstitch.stitches import Affine
+from modelstitch.support.seeding import generator
 
 N, SIZE = 70, 16  # a last batch of six
 ENOUGH = 1.0

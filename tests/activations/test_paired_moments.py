@@ -18,8 +18,8 @@ from modelstitch.cut.part import Part, capture_of
 from modelstitch.data import Samples, as_samples
 from modelstitch.measures import linear_cka_from_moments
 from modelstitch.moments import Moments
-from modelstitch.seeding import generator, seeded
 from modelstitch.stitches.closed_form import least_squares
+from modelstitch.support.seeding import generator, seeded
 
 N = 23
 

@@ -24,8 +24,8 @@ from modelstitch.errors import (
     ShapeMismatch,
 )
 from modelstitch.measures import MEASURES
-from modelstitch.seeding import generator, seeded
-from modelstitch.tensors import fingerprint
+from modelstitch.support.seeding import generator, seeded
+from modelstitch.support.tensors import fingerprint
 
 # The last batch has one example in it.
 N = 257

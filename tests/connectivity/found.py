@@ -3,8 +3,8 @@
 from modelstitch.data import Batch, Examples
 from modelstitch.data.examples import picked
 from modelstitch.penalty import Interval, Penalty
+from modelstitch.support.tensors import fingerprint
 from modelstitch.tasks import Classification
-from modelstitch.tensors import fingerprint
 
 CLASSIFICATION = Classification().scores
 

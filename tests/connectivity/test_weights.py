@@ -14,7 +14,7 @@ from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import NotCuttable
 from modelstitch.networks import build, weights_fingerprint
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 from modelstitch.symmetries import groups
 
 

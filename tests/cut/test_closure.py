@@ -16,7 +16,7 @@ from modelstitch.cut import Capture, capture, capture_of
 from modelstitch.errors import SettingError, ShapeMismatch
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Affine, BNAffineBN, Identity
-from modelstitch.tensors import call
+from modelstitch.support.tensors import call
 
 
 def pickled(thing):

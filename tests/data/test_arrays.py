@@ -7,7 +7,7 @@ import torch
 
 from modelstitch.data import Arrays, Samples, check_arrays
 from modelstitch.errors import DataError
-from modelstitch.tensors import leaves
+from modelstitch.support.tensors import leaves
 
 N = 7
 X, IDS = torch.arange(N * 6.0).reshape(N, 2, 3), torch.arange(N * 4).reshape(N, 4)

@@ -17,7 +17,7 @@ import torch
 from modelstitch.data import Split, cifar10, cifar100, find, load
 from modelstitch.data.cifar import read_binary, read_python
 from modelstitch.errors import BadFile, DataError
-from modelstitch.seeding import numpy_generator
+from modelstitch.support.seeding import numpy_generator
 
 TEN, HUNDRED = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"), ("train", "test")
 N = 12

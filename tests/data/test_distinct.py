@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorD
 
 from modelstitch.data import Arrays, Tokens, as_examples, check_distinct, digits, distinct, load
 from modelstitch.errors import DataError
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 
 def drawn(*shape, below=None):

@@ -9,7 +9,7 @@ import torch
 
 from modelstitch.data import distort
 from modelstitch.data import distortion as room
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 
 def images(n=200, channels=3, side=8):

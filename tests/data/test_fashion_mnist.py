@@ -113,7 +113,7 @@ def test_an_interrupted_write_leaves_no_file(bare, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("modelstitch.files.os.replace", interrupt)
+    monkeypatch.setattr("modelstitch.support.files.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fashion_mnist(opener=serve)
     assert everything(bare) == []
@@ -131,7 +131,7 @@ def test_a_cache_that_refuses_says_what_to_do(bare, monkeypatch):
     def refused(*_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr("modelstitch.files.os.replace", refused)
+    monkeypatch.setattr("modelstitch.support.files.os.replace", refused)
     with pytest.raises(NotWritable, match=r"read-only file system(.|\n)*XDG_CACHE_HOME"):
         fashion_mnist(opener=serve)
 

@@ -15,7 +15,7 @@ from images import CLASSES, picture, write_tree
 from modelstitch.data import image_folder, load
 from modelstitch.data.image_folder import MEAN, STD, decode
 from modelstitch.errors import BadFile, DataError, SettingError
-from modelstitch.seeding import seed_of
+from modelstitch.support.seeding import seed_of
 
 SIZE = 14
 

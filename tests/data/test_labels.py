@@ -5,7 +5,7 @@ import torch
 
 from modelstitch.data import SUPERCLASSES, LabelNoise, Samples, Split, Superclasses, digits, subset
 from modelstitch.errors import DataError, SettingError
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 SPLIT = digits()
 PARITY = Superclasses({"even": (0, 2, 4, 6, 8), "odd": (1, 3, 5, 7, 9)})

@@ -7,7 +7,7 @@ import torch
 
 from modelstitch.data import Samples, digits, epoch_order, half, steps_per_epoch, subset
 from modelstitch.errors import DataError, SettingError
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 TRAIN = digits().train
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, StackDataset,
 
 from modelstitch.data import Arrays, Samples, Tokens, as_examples, digits
 from modelstitch.errors import DataError
-from modelstitch.tensors import leaves
+from modelstitch.support.tensors import leaves
 
 N = 300
 X = torch.arange(N * 6.0).reshape(N, 2, 3)

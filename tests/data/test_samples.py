@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from modelstitch.data import Samples, as_samples, check_disjoint, check_samples
 from modelstitch.data.samples import channel_moments
 from modelstitch.errors import DataError
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 
 def images(n: int = 7, **changes) -> Samples:

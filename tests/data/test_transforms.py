@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modelstitch.data import augment
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 
 def windows(image: np.ndarray, crop: int, flip: bool) -> list[np.ndarray]:

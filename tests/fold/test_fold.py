@@ -13,9 +13,9 @@ from modelstitch.errors import CannotFold
 from modelstitch.fold import fold
 from modelstitch.matching import Direct, fit
 from modelstitch.networks import build, weights_fingerprint
-from modelstitch.seeding import generator, seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Affine, BNAffineBN, Identity, Orthogonal, Permutation
+from modelstitch.support.seeding import generator, seeded
 
 FAMILIES = (Identity(), Permutation(), Orthogonal(), Affine(), BNAffineBN())
 SHAPE = (1, 8, 8)

@@ -17,8 +17,8 @@ from modelstitch.matching import Direct, Job, TaskLoss, fit
 from modelstitch.networks import build
 from modelstitch.penalty import Interval, penalty
 from modelstitch.pretraining import Schedule, train_supervised
-from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Affine, BNAffineBN, Identity, Orthogonal, Permutation, Solution
+from modelstitch.support.seeding import generator, seeded
 
 N = 65
 WIDTH = 4

@@ -8,8 +8,8 @@ from modelstitch.data import Samples
 from modelstitch.errors import SettingError
 from modelstitch.matching import TaskLoss, fit_all
 from modelstitch.networks import build
-from modelstitch.seeding import generator
 from modelstitch.stitches import Affine
+from modelstitch.support.seeding import generator
 
 WIDTHS = (8, 32, 64, 128)
 DRAWS = generator("learning rate test")

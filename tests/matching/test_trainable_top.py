@@ -17,9 +17,9 @@ from modelstitch.errors import SettingError
 from modelstitch.matching import TaskLoss, fit, fit_all
 from modelstitch.matching.trainable_top import thawed
 from modelstitch.networks import untrained, weights_fingerprint
-from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Permutation
 from modelstitch.stitching import stitch, stitched_from
+from modelstitch.support.seeding import generator
 
 stitching_measure = importlib.import_module("modelstitch.stitching.measure")
 matching_fit = importlib.import_module("modelstitch.matching.fit")

@@ -11,7 +11,7 @@ import torch
 
 from modelstitch.errors import DataError, NumericalFailure, StitchError, TooFewRows
 from modelstitch.measures import INVARIANCES
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 N, P = 24, 4
 

@@ -21,7 +21,7 @@ from modelstitch.measures.cka import (
     linear_cka_from_moments,
 )
 from modelstitch.moments import Moments
-from modelstitch.tensors import rows
+from modelstitch.support.tensors import rows
 
 BOTH = [pytest.param(measure, id=measure.name) for measure in (CKA, CKA_DEBIASED)]
 # Fewer, as many and more channels than rows: rows, Gram matrices, and one of each.

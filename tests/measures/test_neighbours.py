@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from modelstitch.errors import DataError, NumericalFailure, SettingError
 from modelstitch.measures import cknna, mutual_knn
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 
 def paired(n, p, q, seed=0):

@@ -11,7 +11,7 @@ import torch
 
 from modelstitch.errors import DataError, SettingError
 from modelstitch.measures import MEASURES, permutation_null
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 N = 40
 

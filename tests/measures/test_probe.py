@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from modelstitch.errors import DataError, NumericalFailure
 from modelstitch.measures import linear_probe
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 
 def blobs(n, seed, offset=0.0):

@@ -12,7 +12,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from modelstitch.errors import NumericalFailure
 from modelstitch.measures import rsa
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 
 def paired(n, p, q, seed=0):

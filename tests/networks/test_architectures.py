@@ -11,7 +11,7 @@ import modelstitch.networks
 from modelstitch.cut import capture
 from modelstitch.errors import SettingError, ShapeMismatch
 from modelstitch.networks import ARCHITECTURES, build, weights_fingerprint
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 IMAGES = {"width": 2, "channels": 1}
 SMALL = {

@@ -26,12 +26,12 @@ from modelstitch.parallel import Ranks, among, launch, ranks
 from modelstitch.parallel.exchange import rows_of_all
 from modelstitch.pretraining import Schedule, fit_head, simclr, train_network, train_simclr, train_supervised
 from modelstitch.records import Store
-from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Affine
 from modelstitch.stitching import Setting, controls, pairings, run
+from modelstitch.support.seeding import generator, seeded
+from modelstitch.support.tensors import fingerprint
 from modelstitch.sweep import run_recipe
 from modelstitch.tasks import Classification
-from modelstitch.tensors import fingerprint
 
 EXAMPLES = 259
 STITCHING = {

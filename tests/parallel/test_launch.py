@@ -31,8 +31,8 @@ from modelstitch.networks import save_network
 from modelstitch.parallel import Ranks, among, launch, ranks
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.records import Store
+from modelstitch.support.tensors import fingerprint
 from modelstitch.sweep import run_recipe
-from modelstitch.tensors import fingerprint
 
 NEAR = {"task": 1e-4, "patience": 1e-4, "batch": 1e-3, "reestimated": 1e-4, "stored": 1e-4, "again": 1e-4}
 # One example whose two highest scores are within rounding of each other may fall to either class.

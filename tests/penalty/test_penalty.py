@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from modelstitch.data import Arrays, Samples
 from modelstitch.errors import DataError, NumericalFailure, SettingError, TaskMismatch
 from modelstitch.penalty import Interval, Penalty, evaluate, penalties, penalties_of, penalty
-from modelstitch.seeding import generator, numpy_generator
+from modelstitch.support.seeding import generator, numpy_generator
 from modelstitch.tasks import Classification, Outcome, Score
 
 TASK = Classification()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from modelstitch.data import Batch, Examples, Samples
 from modelstitch.data.examples import picked
 from modelstitch.pretraining import scores_of
+from modelstitch.support.tensors import fingerprint, leaves
 from modelstitch.tasks import Classification
-from modelstitch.tensors import fingerprint, leaves
 
 
 class Held(Examples):

@@ -13,7 +13,7 @@ from modelstitch.errors import DataError, NumericalFailure, SettingError
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.pretraining import Schedule, fit_head, nt_xent, train_simclr
 from modelstitch.pretraining.simclr import features, twins
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 SPLIT = digits()
 FEW = SPLIT.train.first(257)

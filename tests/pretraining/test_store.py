@@ -20,7 +20,7 @@ from modelstitch.pretraining import (
     scores_of,
     train_network,
 )
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 from modelstitch.support.settings import spelled
 from modelstitch.tasks import MultiLabel, NextToken, Regression
 

@@ -13,7 +13,7 @@ from modelstitch.data import Samples, digits
 from modelstitch.errors import DataError, NumericalFailure, SettingError, TaskMismatch
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.pretraining import Schedule, scores_of, train_supervised
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import Classification, NextToken, Regression
 
 

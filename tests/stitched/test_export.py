@@ -8,7 +8,7 @@ from fixtures import answer, captured
 from modelstitch.errors import CannotExport, SettingError
 from modelstitch.stitched import Stitched, export
 from modelstitch.stitches import Identity
-from modelstitch.tensors import call, leaves
+from modelstitch.support.tensors import call, leaves
 
 
 def check_close(found, expected):

@@ -19,7 +19,7 @@ from modelstitch.cut import capture
 from modelstitch.errors import BadFile, CannotExport, NotWritable
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Affine, BNAffineBN, Identity
-from modelstitch.tensors import call, each
+from modelstitch.support.tensors import call, each
 
 TESTS = Path(__file__).parents[1]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from modelstitch.cut import Cut
-from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import FAMILIES, Affine, BNAffineBN, Orthogonal, Permutation
-from modelstitch.tensors import rows
+from modelstitch.support.seeding import generator, seeded
+from modelstitch.support.tensors import rows
 
 CUTS = {
     "map": Cut("m", (), (3, 4, 5), "map", 0.5, 0.5, True),

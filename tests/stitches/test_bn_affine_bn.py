@@ -5,7 +5,7 @@ import torch
 from stitch_cases import CUTS, assigned, check_is_the_map, every_cut, made, values, with_channels
 
 from modelstitch.stitches import BNAffineBN
-from modelstitch.tensors import rows
+from modelstitch.support.tensors import rows
 
 
 @every_cut

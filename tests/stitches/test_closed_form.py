@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.moments import Moments
-from modelstitch.seeding import generator
 from modelstitch.stitches.closed_form import CUT_OFF, Solution, assignment, least_squares, procrustes, ridge
+from modelstitch.support.seeding import generator
 
 FAMILIES = [least_squares, lambda moments: ridge(moments, 0.1), procrustes, assignment]
 

@@ -24,10 +24,10 @@ from stitch_cases import (
 from modelstitch.cut import Cut
 from modelstitch.errors import ShapeMismatch
 from modelstitch.moments import Moments
-from modelstitch.seeding import seeded
 from modelstitch.stitches import FAMILIES, Affine, BNAffineBN, Family, Identity, Orthogonal, Permutation, Stitch
 from modelstitch.stitches.affine import KernelFamily
 from modelstitch.stitches.closed_form import assignment, procrustes, ridge
+from modelstitch.support.seeding import seeded
 
 
 @every_cut

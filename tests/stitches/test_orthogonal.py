@@ -5,8 +5,8 @@ import torch
 from stitch_cases import CUTS, made, values
 from torch import nn
 
-from modelstitch.seeding import generator
 from modelstitch.stitches import Orthogonal
+from modelstitch.support.seeding import generator
 
 
 def check_stays_orthogonal(stitch, weight_of):

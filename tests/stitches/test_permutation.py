@@ -4,7 +4,7 @@ import torch
 from stitch_cases import every_cut, made, values
 
 from modelstitch.stitches import Permutation
-from modelstitch.tensors import rows
+from modelstitch.support.tensors import rows
 
 
 @every_cut

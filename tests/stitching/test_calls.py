@@ -24,10 +24,10 @@ from modelstitch.matching import Direct, TaskLoss
 from modelstitch.networks import Network, build, weights_fingerprint
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.records import Store, open_records
-from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
 from modelstitch.stitching import Setting, pairings, run, stitch, stitch_all
 from modelstitch.stitching.places import matching_cuts
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import Classification
 
 controls_module, pairing_module = (

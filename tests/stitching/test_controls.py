@@ -12,11 +12,11 @@ from modelstitch.compute import Compute
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.networks import Network, build, stem_reset, untrained, weights_fingerprint
-from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Identity
 from modelstitch.stitching import Setting, pairings, run
 from modelstitch.stitching.controls import shuffled
 from modelstitch.stitching.noise import _Gaussian, noise
+from modelstitch.support.seeding import generator, seeded
 from modelstitch.tasks import Classification
 
 

@@ -14,7 +14,6 @@ from modelstitch.errors import NotationError, NotCuttable, NumericalFailure, Sha
 from modelstitch.matching import Direct
 from modelstitch.networks import Network, build, weights_fingerprint
 from modelstitch.records import Store
-from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
 from modelstitch.stitching import (
     Setting,
@@ -26,6 +25,7 @@ from modelstitch.stitching import (
     settled_task,
     stitch,
 )
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import Classification, Imitation, Regression
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modelstitch.data import Batch
 from modelstitch.errors import NumericalFailure, TaskMismatch
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import (
     Classification,
     Imitation,

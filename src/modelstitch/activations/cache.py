@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from modelstitch.errors import BadFile
-from modelstitch.files import refusal
+from modelstitch.support.files import refusal
 
 
 class Room:

@@ -13,8 +13,8 @@ from modelstitch.compute import Precision
 from modelstitch.cut import Bottom
 from modelstitch.data import Batch, Examples, side_inputs
 from modelstitch.parallel import ranks
-from modelstitch.progress import track
-from modelstitch.tensors import call
+from modelstitch.support.progress import track
+from modelstitch.support.tensors import call
 
 
 class OwnStatistics:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from modelstitch.cut import Cut
-from modelstitch.tensors import rows
+from modelstitch.support.tensors import rows
 
 Layout = Literal["flatten", "pool", "position"]
 """flatten: a row is one example, its columns all channels at all positions; pool: a row is one example, its columns

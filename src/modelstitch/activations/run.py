@@ -26,8 +26,8 @@ from modelstitch.cut import Bottom, Capture, Cut
 from modelstitch.data import Batch, Examples
 from modelstitch.errors import BadFile
 from modelstitch.parallel import ranks
-from modelstitch.progress import track
-from modelstitch.tensors import call, fingerprint
+from modelstitch.support.progress import track
+from modelstitch.support.tensors import call, fingerprint
 
 Share = Literal["part", "turns", "all"]
 """Of several processes each takes a part of every batch, or whole batches in turn; or each does everything."""

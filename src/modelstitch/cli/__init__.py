@@ -24,7 +24,7 @@ from modelstitch.cli.reproduce import reproduce
 from modelstitch.cli.stitch import stitch
 from modelstitch.cli.sweep import schema, sweep
 from modelstitch.cli.train import train
-from modelstitch.version import VERSION
+from modelstitch.support.version import VERSION
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -12,7 +12,7 @@ import typer
 from modelstitch.cli import inputs, show
 from modelstitch.cli.endings import FAILED
 from modelstitch.cli.options import Data, DataFolder, Device, Json, Limit, Network, Seed, Threads
-from modelstitch.files import write_whole
+from modelstitch.support.files import write_whole
 from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 
 if TYPE_CHECKING:

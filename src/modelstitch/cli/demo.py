@@ -17,7 +17,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train two small networks on handwritten digits, stitch them at every cut, both ways, and draw the figure."""
-    from modelstitch.demo import run_demo
+    from modelstitch.cli.run_demo import run_demo
 
     records = run_demo(out, seed=seed)
     show.records(records, {}, as_json)

@@ -11,7 +11,7 @@ from modelstitch.cli.options import Json
 
 def doctor(as_json: Json = False) -> None:
     """Versions, devices, data sets found, and a self-check: a network stitched to itself must lose exactly nothing."""
-    from modelstitch.doctor import examine
+    from modelstitch.cli.examine import examine
 
     checks = examine()
     show.checks(checks, as_json)

@@ -67,7 +67,7 @@ def _form(asked: dict[Form, bool], stitch: str | None, sql: str | None, out: Pat
 
 
 def _write(out: Path | None, content: bytes) -> None:
-    from modelstitch.files import write_whole
+    from modelstitch.support.files import write_whole
 
     if out is None:
         typer.echo(content, nl=False)

@@ -16,10 +16,10 @@ from modelstitch.cut import Capture, Cut
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, did_you_mean
 from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
-from modelstitch.memory import kept_memory
 from modelstitch.networks import Network
-from modelstitch.progress import track
-from modelstitch.tensors import all_finite
+from modelstitch.support.memory import kept_memory
+from modelstitch.support.progress import track
+from modelstitch.support.tensors import all_finite
 
 # Second moments of this many channels take 32 MB a pair in float64; flattened maps would take a thousand times that.
 _WIDEST = 2048

@@ -21,7 +21,6 @@ from modelstitch.matching import Matching, TaskLoss
 from modelstitch.networks import Network
 from modelstitch.penalty import judged, penalties_of
 from modelstitch.pretraining import Schedule
-from modelstitch.progress import track
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching import (
     Pairing,
@@ -31,6 +30,7 @@ from modelstitch.stitching import (
     provenance,
     settled_task,
 )
+from modelstitch.support.progress import track
 from modelstitch.support.settings import spelled
 from modelstitch.tasks import Outcome, Score, Task
 

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from modelstitch.data import Examples
 from modelstitch.pretraining import Schedule, train_supervised
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import Task
 
 

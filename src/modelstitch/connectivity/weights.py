@@ -22,7 +22,7 @@ from modelstitch.cut import Capture
 from modelstitch.cut.exported import Exported
 from modelstitch.data import Examples
 from modelstitch.errors import NotCuttable
-from modelstitch.seeding import numpy_generator
+from modelstitch.support.seeding import numpy_generator
 from modelstitch.symmetries import Group, groups
 
 _BATCH = 256

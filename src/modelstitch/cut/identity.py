@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 
 from modelstitch.cut.spelling import spelled_target
 from modelstitch.cut.wiring import norm_arguments
-from modelstitch.tensors import fingerprint
+from modelstitch.support.tensors import fingerprint
 
 _COPIES = frozenset({"aten.clone.default", "aten.alias.default"})
 _DROPOUT = frozenset({"aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default"})

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from modelstitch.tensors import Kind
+from modelstitch.support.tensors import Kind
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from modelstitch.cut.lengths import expression, sizes
 from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
-from modelstitch.tensors import Kind
+from modelstitch.support.tensors import Kind
 
 aten = torch.ops.aten
 SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})

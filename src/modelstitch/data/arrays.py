@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from modelstitch.data.examples import Batch, Examples, bytes_of, check_finite, copied, digest_of, moved, picked
 from modelstitch.errors import DataError
-from modelstitch.tensors import Inputs, fingerprint, leaves
+from modelstitch.support.tensors import Inputs, fingerprint, leaves
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from modelstitch.data.examples import E, Examples
 from modelstitch.errors import DataError
-from modelstitch.tensors import leaves
+from modelstitch.support.tensors import leaves
 
 SHARE = 0.01
 """The share of the different examples that may occur more than once, where examples say much."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modelstitch.errors import DataError, SettingError
-from modelstitch.tensors import Inputs, all_finite, leaves
+from modelstitch.support.tensors import Inputs, all_finite, leaves
 
 E = TypeVar("E", bound="Examples")
 

@@ -24,7 +24,7 @@ from modelstitch.data.files import cache_folder, data_folders
 from modelstitch.data.samples import Samples, channel_moments, check_samples
 from modelstitch.data.split import Split
 from modelstitch.errors import BadFile, DataError, NotWritable
-from modelstitch.files import write_whole
+from modelstitch.support.files import write_whole
 
 HOME = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

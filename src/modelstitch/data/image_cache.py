@@ -26,7 +26,7 @@ from torch import Tensor
 
 from modelstitch.compute import GB
 from modelstitch.errors import BadFile, NotWritable
-from modelstitch.progress import track
+from modelstitch.support.progress import track
 
 Decode = Callable[[Path], NDArray[np.uint8]]
 

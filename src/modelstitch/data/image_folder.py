@@ -25,7 +25,7 @@ from modelstitch.data.image_cache import decoded_once
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
 from modelstitch.errors import DataError, SettingError
-from modelstitch.seeding import seed_of
+from modelstitch.support.seeding import seed_of
 
 if TYPE_CHECKING:
     from PIL import Image

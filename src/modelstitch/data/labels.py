@@ -16,7 +16,7 @@ import torch
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
 from modelstitch.errors import SettingError
-from modelstitch.seeding import seed_of
+from modelstitch.support.seeding import seed_of
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.errors import SettingError
-from modelstitch.seeding import seed_of
+from modelstitch.support.seeding import seed_of
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor
 from modelstitch.data.examples import Batch, Examples, check_finite, copied, picked
 from modelstitch.data.transforms import augment
 from modelstitch.errors import DataError
-from modelstitch.tensors import fingerprint
+from modelstitch.support.tensors import fingerprint
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from modelstitch.data.examples import Batch, Examples, bytes_of, copied, digest_of, picked
 from modelstitch.data.leaf import is_number
 from modelstitch.errors import DataError, SettingError
-from modelstitch.tensors import Inputs, fingerprint
+from modelstitch.support.tensors import Inputs, fingerprint
 
 IGNORED = -100
 """What pads targets that are given token by token, as Hugging Face has it: no target here."""

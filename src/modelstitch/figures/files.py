@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from modelstitch.errors import SettingError
-from modelstitch.files import write_whole
+from modelstitch.support.files import write_whole
 
 # `inline` puts the drawing code into the page: it opens without a network, and long after a CDN has moved on.
 _FORMATS: dict[str, dict[str, Any]] = {

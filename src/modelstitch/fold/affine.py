@@ -10,9 +10,9 @@ from torch import Tensor
 
 from modelstitch.cut import Cut
 from modelstitch.errors import CannotFold
-from modelstitch.seeding import generator
 from modelstitch.stitches import Stitch
-from modelstitch.tensors import rows
+from modelstitch.support.seeding import generator
+from modelstitch.support.tensors import rows
 
 # In float64; what a stitch computes there is off by rounding alone.
 _CLOSE = 1e-8

@@ -27,8 +27,8 @@ from modelstitch.cut.wiring import Wiring
 from modelstitch.errors import CannotFold
 from modelstitch.fold.affine import affine_of
 from modelstitch.fold.surgery import Stuck, Surgery
-from modelstitch.seeding import generator
 from modelstitch.stitched import Stitched
+from modelstitch.support.seeding import generator
 
 # Relative to the largest output, in float32: a fold that is right is off by rounding alone.
 _CLOSE = 1e-4

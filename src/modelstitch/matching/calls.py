@@ -16,8 +16,8 @@ from modelstitch.matching.matching import BatchNorm, Matching
 from modelstitch.matching.task import TaskLoss
 from modelstitch.moments import Moments
 from modelstitch.stitches import Family
+from modelstitch.support.tensors import call, each
 from modelstitch.tasks import Task, guess
-from modelstitch.tensors import call, each
 
 
 def fit(

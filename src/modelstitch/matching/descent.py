@@ -22,8 +22,8 @@ from modelstitch.data import Batch, epoch_order, steps_per_epoch
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching.matching import Descent
 from modelstitch.parallel import among, ranks
-from modelstitch.seeding import generator
 from modelstitch.stitched import Stitched
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import Task
 
 Source = Activations | OwnStatistics

@@ -25,13 +25,13 @@ from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.matching.descent import descend, reestimate
 from modelstitch.matching.matching import BATCH_NORM_MODES, BatchNorm, Descent, Matching
 from modelstitch.matching.trainable_top import thawed
-from modelstitch.memory import kept_memory
 from modelstitch.moments import Moments
 from modelstitch.parallel import ranks
 from modelstitch.parallel.norm import whole_batch_norm
-from modelstitch.seeding import seeded
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family, Stitch
+from modelstitch.support.memory import kept_memory
+from modelstitch.support.seeding import seeded
 from modelstitch.tasks import Task
 
 Halves = Sequence[tuple[Bottom, Top]]

@@ -41,7 +41,7 @@ def mean_cca(x: RowsLike, y: RowsLike) -> float:
     """The mean canonical correlation, ``(ρ₁ + … + ρ_r) / r`` with ``r`` the smaller of both sides' ranks.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
 
     Returns:
@@ -72,7 +72,7 @@ def svcca(x: RowsLike, y: RowsLike, *, variance: float = _KEPT) -> float:
     same variance and only one is kept, the value depends on rounding.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
         variance: the share of each side's variance to keep at least, between 0 and 1.
 
@@ -108,7 +108,7 @@ def pwcca(x: RowsLike, y: RowsLike) -> float:
     equal and others not, the weights within the equal ones are not determined, and the value depends on rounding.
 
     Args:
-        x: rows of the first network's activations, which give the weights; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations, which give the weights; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
 
     Returns:

@@ -37,7 +37,7 @@ def linear_cka(x: RowsLike, y: RowsLike) -> float:
     matrix, which gives the same value.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
 
     Returns:
@@ -70,7 +70,7 @@ def debiased_cka(x: RowsLike, y: RowsLike) -> float:
     ratio of unbiased terms is itself only nearly unbiased.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
 
     Returns:

@@ -16,7 +16,7 @@ from modelstitch.measures.door import RowsLike, as_matrix, as_rows
 from modelstitch.measures.promises import Promises
 from modelstitch.measures.scale import sound
 from modelstitch.moments import Moments
-from modelstitch.tensors import all_finite
+from modelstitch.support.tensors import all_finite
 
 
 @runtime_checkable

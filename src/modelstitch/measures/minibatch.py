@@ -42,7 +42,7 @@ def minibatch_cka(x: RowsLike, y: RowsLike, *, batch_size: int = _BATCH) -> floa
     has ``batch_size`` rows; what remains is a batch of its own, or joins the last one if it is fewer than four rows.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
         batch_size: rows in a batch, at least 4. Costs grow with it, and the spread of the value falls.
 

@@ -16,7 +16,7 @@ from modelstitch.errors import SettingError, TooFewRows, did_you_mean
 from modelstitch.measures.catalogue import MEASURES
 from modelstitch.measures.door import RowsLike
 from modelstitch.measures.measure import Measure, paired
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 _QUANTILES = (0.05, 0.5, 0.95)
 # Values nearer than this share of the measure's range are equal: shuffles that give the same value by the mathematics

@@ -14,7 +14,7 @@ from torch import Tensor
 from modelstitch.errors import DataError, NumericalFailure
 from modelstitch.measures.door import RowsLike, as_labels, as_rows
 from modelstitch.measures.scale import channel_scales
-from modelstitch.tensors import all_finite
+from modelstitch.support.tensors import all_finite
 
 _TITLE = "a linear probe"
 

@@ -38,7 +38,7 @@ def procrustes_distance(x: RowsLike, y: RowsLike) -> float:
     1e-15 where the smallest variance is well above 1e-12 of the largest, and at worst 1e-8.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
 
     Returns:
@@ -72,7 +72,7 @@ def procrustes_angle(x: RowsLike, y: RowsLike) -> float:
     always rank pairs alike. Precision as there.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
 
     Returns:

@@ -41,7 +41,7 @@ def rbf_cka(x: RowsLike, y: RowsLike, *, bandwidth: float = _BANDWIDTH) -> float
     unrelated activations.
 
     Args:
-        x: rows of the first network's activations; see `modelstitch.tensors.rows`.
+        x: rows of the first network's activations; see `modelstitch.support.tensors.rows`.
         y: the same rows of the second network's.
         bandwidth: σ as a share of the median distance, positive.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modelstitch.errors import NumericalFailure, ShapeMismatch
-from modelstitch.tensors import all_finite
+from modelstitch.support.tensors import all_finite
 
 
 @dataclass(frozen=True, eq=False)

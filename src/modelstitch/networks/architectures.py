@@ -15,7 +15,7 @@ from modelstitch.networks.myrtle import myrtle
 from modelstitch.networks.resnet import resnet18, resnet164
 from modelstitch.networks.unet import unet
 from modelstitch.networks.vit import vit
-from modelstitch.seeding import seeded
+from modelstitch.support.seeding import seeded
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,

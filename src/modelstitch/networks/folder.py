@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from modelstitch.errors import BadFile, NetworkNotFound, NotWritable, SettingError
 from modelstitch.networks.architectures import build
-from modelstitch.tensors import fingerprint
+from modelstitch.support.tensors import fingerprint
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from modelstitch.errors import SettingError
-from modelstitch.seeding import generator, seeded
+from modelstitch.support.seeding import generator, seeded
 
 
 def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:

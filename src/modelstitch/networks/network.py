@@ -11,7 +11,7 @@ from torch import nn
 from modelstitch.compute import Compute, home_of
 from modelstitch.cut import Capture, capture
 from modelstitch.networks.folder import Config, weights_fingerprint
-from modelstitch.tensors import Inputs, each
+from modelstitch.support.tensors import Inputs, each
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from modelstitch.tensors import Logits
+from modelstitch.support.tensors import Logits
 
 
 class PreActBlock(nn.Module):

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from modelstitch.errors import SettingError, ShapeMismatch
-from modelstitch.tensors import Logits
+from modelstitch.support.tensors import Logits
 
 
 class Attention(nn.Module):

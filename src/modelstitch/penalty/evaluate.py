@@ -20,8 +20,8 @@ from modelstitch.errors import DataError, NumericalFailure
 from modelstitch.parallel import ranks
 from modelstitch.penalty.penalty import Penalty, penalties_of
 from modelstitch.stitched import Stitched
+from modelstitch.support.tensors import call
 from modelstitch.tasks import Outcome, Task, guess, joined_outcome
-from modelstitch.tensors import call
 
 Evaluated = Callable[..., Any]
 """Anything that is called with inputs and answers; an `nn.Module` is also put into eval mode while it is tested."""

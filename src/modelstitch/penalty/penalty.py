@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.seeding import numpy_generator
+from modelstitch.support.seeding import numpy_generator
 from modelstitch.tasks import Outcome, Score, Task, require_same_examples
 
 RESAMPLES = 2000

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from modelstitch.data import Batch, steps_per_epoch
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.memory import kept_memory
 from modelstitch.parallel import among, place_for, ranks
 from modelstitch.parallel.norm import whole_batches
-from modelstitch.progress import track
+from modelstitch.support.memory import kept_memory
+from modelstitch.support.progress import track
+from modelstitch.support.tensors import call
 from modelstitch.tasks import Classification, Task, answer_of
 from modelstitch.tasks.task import ratio
-from modelstitch.tensors import call
 
 Curve = list[dict[str, int | float]]
 """One row per epoch: ``epoch``, the mean ``loss``, and of a classification the ``error`` in percent, as seen while

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from modelstitch.data import Examples, Samples
 from modelstitch.errors import SettingError
-from modelstitch.tensors import leaves
+from modelstitch.support.tensors import leaves
 
 _AT_ONCE = 1024
 

@@ -24,7 +24,7 @@ from modelstitch.parallel import place_for
 from modelstitch.parallel.exchange import rows_of_all
 from modelstitch.pretraining.descent import Curve, Schedule, descend
 from modelstitch.pretraining.supervised import BATCH, train_supervised
-from modelstitch.seeding import generator, seeded
+from modelstitch.support.seeding import generator, seeded
 from modelstitch.tasks import Classification
 
 TEMPERATURE = 0.5

@@ -25,8 +25,8 @@ from modelstitch.pretraining.from_data import data_options
 from modelstitch.pretraining.simclr import TEMPERATURE, fit_head, train_simclr
 from modelstitch.pretraining.supervised import scores_of, task_for, train_supervised
 from modelstitch.support.settings import spelled
+from modelstitch.support.tensors import leaves
 from modelstitch.tasks import Classification, Task
-from modelstitch.tensors import leaves
 
 Method = Literal["supervised", "simclr"]
 METHODS: tuple[str, ...] = get_args(Method)

@@ -17,9 +17,9 @@ from modelstitch.cut.frozen import frozen_view
 from modelstitch.data import Batch, Examples, Samples, as_samples, epoch_order, steps_per_epoch
 from modelstitch.errors import DataError, SettingError, did_you_mean
 from modelstitch.pretraining.descent import Curve, Schedule, descend
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
+from modelstitch.support.tensors import call
 from modelstitch.tasks import Classification, Task, guess, joined_outcome
-from modelstitch.tensors import call
 
 BATCH = 256
 """Examples that are judged at a time."""

@@ -14,7 +14,7 @@ SIZES = (FULL, "small")
 """The recipes are ``full`` where no size is laid over them."""
 
 _TIME = "# Time:"
-_FOLDER = Path(__file__).parent.parent / "paper"
+_FOLDER = Path(__file__).parent / "figures"
 
 
 def paper_recipes() -> dict[str, Path]:

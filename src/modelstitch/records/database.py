@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from modelstitch.errors import BadFile, NotWritable, StitchError
-from modelstitch.files import refusal
 from modelstitch.records.rows import TABLES
+from modelstitch.support.files import refusal
 
 T = TypeVar("T")
 

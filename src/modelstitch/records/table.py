@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, overload
 
 from modelstitch.errors import SettingError, did_you_mean
-from modelstitch.files import write_whole
 from modelstitch.records.lines import line_of
 from modelstitch.records.record import COLUMNS, Record
 from modelstitch.records.wide import Wide
+from modelstitch.support.files import write_whole
 from modelstitch.vocabulary import decimals, spoken, with_unit
 
 if TYPE_CHECKING:

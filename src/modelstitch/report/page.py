@@ -18,7 +18,6 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from modelstitch.files import write_whole
 from modelstitch.recipe.published import published
 from modelstitch.report import tables
 from modelstitch.report.findings import Findings
@@ -26,7 +25,8 @@ from modelstitch.report.gallery import Gallery
 from modelstitch.report.rows import packed, script_json
 from modelstitch.report.verdicts import RULE, judge
 from modelstitch.report.words import record_words, what_a_penalty_is
-from modelstitch.version import VERSION
+from modelstitch.support.files import write_whole
+from modelstitch.support.version import VERSION
 from modelstitch.vocabulary import CONTROLS
 
 # What the page shows of a record; the fields of `Record` and what was derived from them.

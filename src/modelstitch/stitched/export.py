@@ -24,9 +24,9 @@ from modelstitch.cut import Entry
 from modelstitch.cut.exported import NotExportable, exported_program, silence
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.errors import CannotExport, SettingError
-from modelstitch.files import write_whole
 from modelstitch.stitched.portable import device_of, example_of
-from modelstitch.tensors import Inputs, call, leaves
+from modelstitch.support.files import write_whole
+from modelstitch.support.tensors import Inputs, call, leaves
 
 # Relative to the largest output.
 _CLOSE = 1e-5

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from modelstitch.cut import Entry
-from modelstitch.seeding import generator
-from modelstitch.tensors import Inputs
+from modelstitch.support.seeding import generator
+from modelstitch.support.tensors import Inputs
 
 _LENGTH = 5  # where a length may vary
 

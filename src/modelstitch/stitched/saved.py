@@ -30,9 +30,9 @@ from modelstitch.cut.form import Form
 from modelstitch.cut.run import Run
 from modelstitch.cut.spelling import Unspeakable, graph_of, spelled
 from modelstitch.errors import BadFile, CannotExport
-from modelstitch.files import write_whole
 from modelstitch.stitched.portable import Portable, device_of, example_of
-from modelstitch.tensors import fingerprint
+from modelstitch.support.files import write_whole
+from modelstitch.support.tensors import fingerprint
 
 _DESCRIPTION = "network.json"
 _FORMAT = 1

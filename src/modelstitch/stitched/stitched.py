@@ -10,7 +10,7 @@ from torch import Tensor
 from modelstitch.cut import Bottom, Entry, Top
 from modelstitch.stitched.portable import Portable
 from modelstitch.stitches import Stitch
-from modelstitch.tensors import Inputs
+from modelstitch.support.tensors import Inputs
 
 
 class Stitched(Portable):

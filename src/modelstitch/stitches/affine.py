@@ -14,7 +14,7 @@ from modelstitch.moments import Moments
 from modelstitch.stitches import closed_form
 from modelstitch.stitches.closed_form import Solution
 from modelstitch.stitches.family import CALLED, Family, Stitch, channels_of
-from modelstitch.tensors import Kind
+from modelstitch.support.tensors import Kind
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 

@@ -14,7 +14,7 @@ from modelstitch.cut import Cut
 from modelstitch.errors import ShapeMismatch
 from modelstitch.moments import Moments
 from modelstitch.stitches.closed_form import Solution
-from modelstitch.tensors import Kind
+from modelstitch.support.tensors import Kind
 
 CALLED: dict[Kind, str] = {"map": "a map", "tokens": "tokens", "vector": "a vector"}
 """What messages call a tensor of each kind."""

@@ -12,7 +12,7 @@ from modelstitch.cut import Cut
 from modelstitch.moments import Moments
 from modelstitch.stitches.closed_form import Solution, assignment
 from modelstitch.stitches.family import Family, Stitch, channels_of
-from modelstitch.tensors import Kind
+from modelstitch.support.tensors import Kind
 
 
 @dataclass(frozen=True)

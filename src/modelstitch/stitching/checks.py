@@ -15,8 +15,8 @@ from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.data import Batch, Examples, side_inputs
 from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
 from modelstitch.networks import Network
+from modelstitch.support.tensors import call
 from modelstitch.tasks import Task, answer_of, guess
-from modelstitch.tensors import call
 
 _CHECKED = 64
 NamedNetwork = tuple[str, nn.Module]

@@ -25,9 +25,9 @@ from torch import nn
 from modelstitch.data import Examples
 from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks import Network, stem_reset, untrained
-from modelstitch.seeding import generator
 from modelstitch.stitching.noise import noise
 from modelstitch.stitching.pairing import Pairing, Pairings, Statistics
+from modelstitch.support.seeding import generator
 
 Control = Callable[[Pairings, Network, Network], Pairing]
 

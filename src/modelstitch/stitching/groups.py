@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from modelstitch.memory import kept_memory
 from modelstitch.parallel import ranks
-from modelstitch.progress import track
 from modelstitch.records import Record, Records
 from modelstitch.stitching.measure import measure
 from modelstitch.stitching.pairing import Pairing
+from modelstitch.support.memory import kept_memory
+from modelstitch.support.progress import track
 
 
 @runtime_checkable

@@ -14,8 +14,8 @@ from modelstitch.cut import Capture, Cut
 from modelstitch.errors import NumericalFailure, SettingError
 from modelstitch.moments import Moments
 from modelstitch.networks import Network
-from modelstitch.seeding import generator
-from modelstitch.tensors import fingerprint
+from modelstitch.support.seeding import generator
+from modelstitch.support.tensors import fingerprint
 
 
 def noise(bottom: Network, cuts: Sequence[Cut], train: Sources, *, seed: int = 0) -> Network:

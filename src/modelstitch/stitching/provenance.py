@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from modelstitch.parallel import ranks
-from modelstitch.version import VERSION
+from modelstitch.support.version import VERSION
 
 
 def key_of(columns: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from modelstitch.records import Record
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Family
 from modelstitch.support.settings import built
-from modelstitch.tensors import Inputs
+from modelstitch.support.tensors import Inputs
 
 _STATISTICS = ("running_mean", "running_var")
 

@@ -17,13 +17,13 @@ from modelstitch.compute import GB, Compute
 from modelstitch.cut import Cut, capture
 from modelstitch.records import open_records
 from modelstitch.stitching import Cuts, pairs_at
+from modelstitch.support.tensors import Inputs, call
 from modelstitch.sweep.context import Context
 from modelstitch.sweep.kinds import settings_of
 from modelstitch.sweep.network_store import built_for, schedule_for
 from modelstitch.sweep.plan import PairJob, Training
 from modelstitch.sweep.run import context_of, trainings
 from modelstitch.tasks import answer_of
-from modelstitch.tensors import Inputs, call
 
 _LIBRARIES = 0.6e9
 """Bytes of memory that the libraries and small networks take."""

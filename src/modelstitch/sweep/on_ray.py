@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from modelstitch.errors import SettingError
-from modelstitch.files import write_whole
 from modelstitch.records import Store
+from modelstitch.support.files import write_whole
 from modelstitch.sweep.context import Context, Failure, Found
 from modelstitch.sweep.executors import collected
 from modelstitch.sweep.network_store import NetworkStore

@@ -15,8 +15,8 @@ from modelstitch.compute import Compute
 from modelstitch.errors import SettingError, StitchError, did_you_mean
 from modelstitch.measures import MEASURES
 from modelstitch.parallel import ranks
-from modelstitch.progress import track
 from modelstitch.records import Records, Store
+from modelstitch.support.progress import track
 from modelstitch.sweep.context import Context, Failure, Found
 from modelstitch.sweep.executors import Executor, Here
 from modelstitch.sweep.kinds import checked_recipe, task_of

@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from modelstitch.data import Batch
 from modelstitch.errors import NumericalFailure, TaskMismatch
+from modelstitch.support.tensors import leaves
 from modelstitch.tasks.shapes import integers
 from modelstitch.tasks.task import Outcome, Score, Task, answer_of, require_finite, told
-from modelstitch.tensors import leaves
 
 # Logits that are held in float64 at a time: 32 MB. A vocabulary is large.
 _AT_ONCE = 1 << 22

@@ -11,7 +11,7 @@ from modelstitch.errors import SettingError
 if TYPE_CHECKING:
     from modelstitch.data import Examples, Split
     from modelstitch.networks import Network
-    from modelstitch.tensors import Inputs
+    from modelstitch.support.tensors import Inputs
 
 
 def split_of(

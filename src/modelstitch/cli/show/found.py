@@ -13,10 +13,10 @@ from modelstitch.cli.endings import FAILED
 from modelstitch.cli.show.screen import cell, json_line, put, table_of, talk
 
 if TYPE_CHECKING:
+    from modelstitch.cli.examine import Check
     from modelstitch.comparison import Comparison
     from modelstitch.connectivity import Connectivity
     from modelstitch.cut import Cut
-    from modelstitch.doctor import Check
     from modelstitch.measures import Null
     from modelstitch.records import Answer, Records
 

@@ -16,7 +16,7 @@ from modelstitch.cut.norms import switching_view
 from modelstitch.cut.replayed.structures import first_tensor, with_first
 from modelstitch.cut.untouched import run_untouched
 from modelstitch.errors import NotCuttable
-from modelstitch.seeding import generator
+from modelstitch.support.seeding import generator
 
 # Places that are no module's end; no module path holds a space.
 INPUT, OUTPUT = "the input", "the output"

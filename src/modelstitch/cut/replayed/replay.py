@@ -19,7 +19,7 @@ from modelstitch.cut.replayed.recording import Recording, Value, record
 from modelstitch.cut.replayed.structures import same, tensors_in, with_first
 from modelstitch.cut.untouched import run_untouched
 from modelstitch.errors import NotCuttable
-from modelstitch.tensors import Kind
+from modelstitch.support.tensors import Kind
 
 _CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d)
 # Few, as every place is tried in a run of its own; and an odd number, as other axes are seldom of that length.

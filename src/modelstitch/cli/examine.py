@@ -18,7 +18,7 @@ from modelstitch.networks import build
 from modelstitch.penalty import penalties
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Identity
-from modelstitch.version import VERSION
+from modelstitch.support.version import VERSION
 
 _SLOW = 1.5
 """How many times as slow as float32 makes bfloat16 no choice."""
