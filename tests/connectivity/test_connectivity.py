@@ -17,6 +17,7 @@ from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, Ta
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.penalty import evaluate
 from modelstitch.pretraining import Schedule, train_supervised
+from modelstitch.seeding import generator
 from modelstitch.stitches import Identity
 from modelstitch.tasks import Classification, NextToken, Regression
 
@@ -303,6 +304,23 @@ def test_a_curve_trains_its_middle_alone(networks):
     assert sorted(p.shape for p in bend.parameters()) == sorted(p.shape for p in a.parameters())
     for name, tensor in bend.control().items():
         assert torch.allclose(tensor, (a.state_dict()[name] + b.state_dict()[name]) / 2)
+
+
+def test_a_curve_answers_as_the_network_at_the_place_that_it_drew(networks, split):
+    a, b = (network.eval() for network in networks)
+    ends = b.state_dict(), a.state_dict()
+    bend = Bend(b, *ends, 0).eval()
+    with torch.no_grad():
+        for weight in bend.middle:
+            weight.mul_(1.5)
+        place = float(torch.rand((), generator=generator("places on a curve", 0)))
+        middle = {**ends[0], **bend.control()}
+        one = mixed(b, shares_on_curve(place, ends[0], middle, ends[1]))
+        # The curve's batch norms keep the statistics of B: only weights are mixed while it is trained.
+        one[2].load_state_dict({**one[2].state_dict(), **dict(b[2].named_buffers())})
+        inputs = split.test.example
+        assert torch.allclose(bend(inputs), one(inputs), atol=1e-5)
+        assert torch.allclose(bend(input=inputs), bend(inputs)) is False  # drawn anew at each call
 
 
 # What is refused

@@ -291,6 +291,9 @@ def test_another_task_is_another_network(tmp_path):
 def test_simclr_learns_classes_alone(tmp_path):
     with pytest.raises(SettingError, match="a method for classes"):
         fitted(tmp_path, method="simclr")
+    labelled = Split(*(Held(one.inputs, one.targets[:, 0].gt(0).long()) for one in vars(numbers()).values()))
+    with pytest.raises(SettingError, match="found: a Held\ndo:    give Samples"):
+        fitted(tmp_path, labelled, method="simclr")
 
 
 @pytest.mark.parametrize(
@@ -318,6 +321,8 @@ def test_a_vocabulary_holds_the_tokens_of_every_set():
 def test_outputs_that_cannot_be_told_are_asked_for():
     with pytest.raises(SettingError, match="targets of type NoneType\ndo:    name it: classes"):
         data_options("mlp", Held(torch.zeros(4, 3), None))
+    told = data_options("mlp", Held(torch.zeros(4, 3), None), classes=5, widths=(2,))
+    assert told == {"inputs": 3, "classes": 5, "widths": (2,)}
 
 
 def test_a_language_model_learns_to_count(tmp_path):

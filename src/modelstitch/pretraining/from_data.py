@@ -15,7 +15,7 @@ from modelstitch.support.tensors import leaves
 _AT_ONCE = 1024
 
 
-def data_options(architecture: str, *sets: Examples) -> dict[str, int]:
+def data_options(architecture: str, *sets: Examples, **told: Any) -> dict[str, Any]:
     """The options of an architecture that its data decide.
 
     An ``mlp`` takes the numbers of an example as ``inputs``; a ``gpt`` the number of tokens as ``vocabulary`` and the
@@ -25,6 +25,7 @@ def data_options(architecture: str, *sets: Examples) -> dict[str, int]:
     Args:
         architecture: a name in ``modelstitch.networks.ARCHITECTURES``.
         sets: what the network learns, first, and what else it shall be able to read.
+        told: options that somebody has decided; they come back as they are.
 
     Raises:
         SettingError: the number of outputs cannot be told from the targets.
@@ -35,12 +36,12 @@ def data_options(architecture: str, *sets: Examples) -> dict[str, int]:
         {'inputs': 64, 'classes': 10}
     """
     if architecture == "gpt":
-        return {"vocabulary": 1 + max(map(_highest, sets)), "longest": max(one.longest for one in sets)}
+        return {"vocabulary": 1 + max(map(_highest, sets)), "longest": max(one.longest for one in sets), **told}
     shape = _shape(sets[0])
     size = {"inputs": shape.numel()} if architecture == "mlp" else {"channels": shape[0]}
     if architecture == "vit":
         size["size"] = shape[1]
-    return {**size, "classes": _outputs(architecture, sets)}
+    return {**size, "classes": told["classes"] if "classes" in told else _outputs(architecture, sets), **told}
 
 
 def _shape(examples: Examples) -> torch.Size:

@@ -104,7 +104,7 @@ def train_network(
     _check_method(method)
     schedule = schedule or default_schedule(split.train.name, method)
     _check_epochs(checkpoints, schedule)
-    options = {**data_options(architecture, split.train, split.test), **options}
+    options = data_options(architecture, split.train, split.test, **options)
     network = _built(architecture, seed, options, start)
     task = task_for(network, split.train, task)
     asked = _asked(architecture, options, split, seed, method, schedule) | _told(task, method)
@@ -114,21 +114,39 @@ def train_network(
     place = place_for(device)
 
     def keep(folder: str | Path, **told: Any) -> Config:
-        if isinstance(split.train, Samples) and method == "simclr":
-            told["head_curve"] = fit_head(network, split.train, seed=seed, device=place)
-        scores = scores_of(network.eval(), split.test, task, device=place)
-        found = {"test_error": scores["error"]} if isinstance(task, Classification) else {"test": scores}
+        if method == "simclr":
+            told["head_curve"] = fit_head(network, _samples(split.train), seed=seed, device=place)
         training = {**asked["training"], **told}
-        return _saved(network, {**asked, "training": training, **found, "versions": _versions()}, folder)
+        found = _found(network.eval(), split.test, task, place)
+        return _saved(network, {**asked, "training": training, **found}, folder)
 
     def after_epoch(curve: Curve) -> None:
         if len(curve) in checkpoints:
             keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
 
     settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
-    if isinstance(split.train, Samples) and method == "simclr":
-        return keep(folder, curve=train_simclr(network, split.train, **settings))
+    if method == "simclr":
+        return keep(folder, curve=train_simclr(network, _samples(split.train), **settings))
     return keep(folder, curve=train_supervised(network, split.train, task=task, freeze=freeze, **settings))
+
+
+def _found(network: nn.Module, test: Examples, task: Task, place: str | torch.device) -> Config:
+    """What a configuration says of a trained network."""
+    scores = scores_of(network, test, task, device=place)
+    told = {"test_error": scores["error"]} if isinstance(task, Classification) else {"test": scores}
+    return {**told, "versions": {"python": platform.python_version(), "torch": torch.__version__}}
+
+
+def _samples(examples: Examples) -> Samples:
+    """The examples, which simclr takes as images with labels.
+
+    Raises:
+        SettingError: they are others.
+    """
+    if not isinstance(examples, Samples):
+        found = f"a {type(examples).__name__}"
+        raise SettingError(f"learn {examples.name!r} by simclr", found, "give Samples: images of bytes with labels")
+    return examples
 
 
 @by_first
@@ -188,10 +206,6 @@ def _check_epochs(checkpoints: Sequence[int], schedule: Schedule) -> None:
         if not 1 <= epoch <= schedule.epochs:
             asked = f"keep a network after epoch {epoch}"
             raise SettingError(asked, f"{schedule.epochs} epochs", f"choose 1 to {schedule.epochs}")
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": torch.__version__}
 
 
 def _asked(
