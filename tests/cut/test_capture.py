@@ -50,8 +50,8 @@ def test_split_for_sentences_of_other_lengths():
 class Credulous(Replayed):
     """Wrong on purpose: believes that nothing else crosses."""
 
-    def _crosses_alone(self, event):
-        return event.path != self._events[-1].path
+    def _crosses_alone(self, value, tensor, answer):
+        return True
 
 
 @dataclass

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from modelstitch.cut.exported import Exported, NotExportable
-from modelstitch.cut.frozen import frozen_view, unchanged_buffers
+from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.part import Bottom, Capture, Top
 from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
+from modelstitch.cut.untouched import run_untouched
 from modelstitch.errors import NotCuttable, ShapeMismatch
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -45,7 +46,8 @@ def capture(network: nn.Module, example: Example) -> Capture:
         return Exported(view, args, kwargs)
     except NotExportable as reason:
         warnings.warn(f"{type(network).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=2)
-        return Replayed(view, args, kwargs, str(reason))
+        # A fresh view: export, where it fails, may leave its own tensors in the attributes of this one.
+        return Replayed(frozen_view(network), args, kwargs, str(reason))
 
 
 def cuts(network: nn.Module, example: Example, *, every: bool = False) -> list[Cut]:
@@ -110,9 +112,8 @@ def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Ten
             "give one input tensor with the batch on its first axis, or several in a tuple or dict",
         )
     try:
-        # On copies: a forward may write into its inputs and its buffers.
-        with torch.no_grad(), unchanged_buffers(view, parted=True):
-            view(*(t.clone() for t in args), **{key: t.clone() for key, t in kwargs.items()})
+        with torch.no_grad():
+            run_untouched(view, args, kwargs)
     except Exception as problem:
         raise ShapeMismatch(
             f"to run {type(view).__name__} on an example of shape {tuple(tensors[0].shape)}",

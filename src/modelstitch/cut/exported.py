@@ -24,13 +24,14 @@ from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from modelstitch.cut.form import Entry, Form, input_names
-from modelstitch.cut.frozen import pair_up, standard_attention, unchanged_buffers
+from modelstitch.cut.frozen import pair_up, standard_attention
 from modelstitch.cut.identity import identity_of_graph
 from modelstitch.cut.lengths import expression, size_from
 from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut
 from modelstitch.cut.run import Run, containers_of, followed, modules_of
 from modelstitch.cut.trace import SHAPE_OPERATORS, Trace
+from modelstitch.cut.untouched import own_state
 from modelstitch.cut.wiring import Wiring
 
 
@@ -62,7 +63,7 @@ class Exported(Capture):
     def _check_bit_equal(self, inputs: list[Tensor], in_order: int, keywords: list[str]) -> None:
         # A forward may write into its inputs and buffers; the graph does not.
         given = [t.clone() for t in inputs]
-        with torch.no_grad(), standard_attention(), unchanged_buffers(self.view):
+        with torch.no_grad(), standard_attention(), own_state(self.view):
             expected = self.view(*given[:in_order], **dict(zip(keywords, given[in_order:], strict=True)))
         with torch.no_grad():
             found = self._whole(*inputs)

@@ -66,41 +66,6 @@ def _derived(module: nn.Module) -> Iterable[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(plain) if isinstance(leaf, Tensor) and not leaf.is_leaf]
 
 
-@contextmanager
-def unchanged_buffers(network: nn.Module, *, parted: bool = False) -> Iterator[None]:
-    """Within it a network may run; a buffer that this changes is put back.
-
-    A forward that counts its calls (``self.seen += 1``) changes a buffer in eval mode too.
-
-    Args:
-        network: a caller's network, or a view that shares its buffers.
-        parted: whether the view goes on with a buffer of its own where one was changed.
-    """
-    before = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in network.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        for module, name, buffer, kept in before:
-            if not _same_bits(buffer, kept):
-                with torch.no_grad():
-                    buffer.copy_(kept)
-                module._buffers[name] = kept if parted else buffer
-            elif module._buffers.get(name) is not buffer:
-                module._buffers[name] = buffer
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    if torch.equal(one, other):
-        return True
-    # NaN differs from itself, and is no change.
-    return one.is_floating_point() and torch.equal(one.nan_to_num(), other.nan_to_num())
-
-
 _train_norm: TrainNorm | None = None
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
-from modelstitch.cut.frozen import unchanged_buffers
+from modelstitch.cut.untouched import own_state
 from modelstitch.data.samples import Samples
 from modelstitch.errors import ClassMismatch, DataError, NumericalFailure
 from modelstitch.tensors import Labels
@@ -192,7 +192,7 @@ def _device_of(network: Network) -> torch.device:
 
 
 def _buffers_kept(network: Network) -> contextlib.AbstractContextManager[None]:
-    return unchanged_buffers(network) if isinstance(network, nn.Module) else contextlib.nullcontext()
+    return own_state(network) if isinstance(network, nn.Module) else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
