@@ -1,6 +1,8 @@
 """Replay by hooks: the same answers as the export where both are possible, and what only it can refuse."""
 
+import copy
 import dataclasses
+import pickle
 from collections import OrderedDict
 
 import pytest
@@ -460,3 +462,44 @@ def test_a_side_input_without_a_batch_stays_as_it_is():
     halves = by_hooks(network, inputs)
     for cut in halves.cuts:
         assert torch.equal(halves.top(cut)(halves.bottom(cut)(*inputs), inputs[1]), network(*inputs)), cut.name
+
+
+# Halves inside networks
+
+
+class Joined(nn.Module):
+    """A bottom and a top, one after the other."""
+
+    def __init__(self, bottom, top):
+        super().__init__()
+        self.bottom, self.top = bottom, top
+
+    def forward(self, x):
+        return self.top(self.bottom(x))
+
+
+def test_a_network_made_of_replayed_halves_is_cut_inside_both():
+    one, other = (by_hooks(NETWORKS["branchy"].network(seed), images(2)) for seed in (0, 1))
+    network, x = Joined(one.bottom("block1"), other.top("block1")), images(3)
+    again = by_hooks(network, images(2))
+    names = [cut.name for cut in again.cuts]
+    assert names[:4] == ["input", "bottom.run.view.stem", "bottom.run.view.block1", "bottom"]
+    assert names[4:] == ["top.run.view.block2", "output"]
+    for cut in again.cuts:
+        assert torch.equal(again.top(cut)(again.bottom(cut)(x)), network(x)), cut.name
+    assert hooks_on(again.view) == hooks_on(one.view) == hooks_on(other.view) == []
+
+
+def test_a_replayed_half_is_copied_and_shares_nothing_with_the_network():
+    halves, x = captured("branchy"), images(3)
+    below, above = copy.deepcopy(halves.bottom("block1")), copy.deepcopy(halves.top("block1"))
+    assert torch.equal(above(below(x)), network_of("branchy")(x))
+    memory = {t.data_ptr() for t in network_of("branchy").state_dict().values()}
+    assert not memory & {t.data_ptr() for half in (below, above) for t in half.state_dict().values()}
+
+
+def test_replayed_halves_are_pickled():
+    halves, x = captured("branchy"), images(3)
+    for cut in halves.cuts:
+        below, above = (pickle.loads(pickle.dumps(half)) for half in (halves.bottom(cut), halves.top(cut)))
+        assert torch.equal(above(below(x)), network_of("branchy")(x)), cut.name

@@ -108,7 +108,7 @@ class Taking(Replay):
     def take(self, args: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], Any]:
         """The tensors at the places, and what the network answers; None where it was stopped before."""
         taken: dict[str, Tensor | None] = {INPUT: self._main(args, kwargs)}
-        wanted = set(self._places)
+        wanted, enough = set(self._places), _Enough()
 
         def taking(path: str) -> Hook:
             def hook(module: nn.Module, inputs: Any, given: Any) -> None:
@@ -116,7 +116,7 @@ class Taking(Replay):
                 # A copy: what comes next may write into it.
                 taken[path] = None if found is None else found.clone()
                 if taken.keys() >= wanted:
-                    raise _Enough
+                    raise enough
 
             return hook
 
@@ -125,8 +125,10 @@ class Taking(Replay):
             try:
                 answer = self._call({path: taking(path) for path in wanted - {INPUT, OUTPUT}}, args, kwargs)
                 taken[OUTPUT] = first_tensor(answer)
-            except _Enough:
-                pass
+            except _Enough as reached:
+                # A network may hold halves itself, which are not to stop each other's runs.
+                if reached is not enough:
+                    raise
         return tuple(_found(taken, place) for place in self._places), answer
 
 

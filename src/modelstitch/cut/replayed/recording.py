@@ -135,7 +135,9 @@ class _Watch:
 
     def _end(self, path: str) -> Callable[..., None]:
         def note(module: nn.Module, inputs: Any, given: Any) -> None:
-            self.layers.calls.pop()
+            # Calls inside that never ended were broken off, as a bottom inside the network does.
+            while self.layers.calls.pop()[1] != path:
+                pass
             if not path:
                 return
             self.order.append(path)
