@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures import NETWORKS, Branchy, captured, images, main, network_of, sides, vectors
+from fixtures import NETWORKS, Branchy, answer, captured, images, main, network_of, sides, vectors
 from modelstitch.cut import capture
 from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.replayed import Replayed
@@ -64,6 +64,34 @@ def test_token_ids_that_are_all_zero_do_not_hide_what_crosses():
     ids = torch.zeros(2, 7, dtype=torch.long)
     halves = by_hooks(network_of("text"), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
     assert [cut.name for cut in halves.cuts] == [cut.name for cut in replayed("text").cuts]
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 3), (3, 11)])
+def test_sentences_of_other_lengths_are_taken_by_both_halves(rows, length):
+    halves, inputs = replayed("text"), NETWORKS["text"].inputs(rows, length)
+    for cut in halves.cuts:
+        value = halves.bottom(cut)(main(inputs), **sides(inputs))
+        assert torch.equal(halves.top(cut)(value, **sides(inputs)), answer(network_of("text"), inputs)), cut.name
+
+
+class Ends(nn.Module):
+    """Modules called after the ends of a network."""
+
+    def __init__(self):
+        super().__init__()
+        self.input, self.output, self.last = nn.Linear(6, 5), nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.output(torch.relu(self.input(x)))))
+
+
+def test_modules_called_input_and_output_do_not_hide_the_ends():
+    network, x = Ends(), vectors(3)
+    for halves in (by_hooks(network, x), capture(network, x)):
+        assert torch.equal(halves.bottom("input")(x), x)
+        assert torch.equal(halves.bottom("output")(x), network(x))
+        assert torch.equal(halves.bottom("input:2")(x), network.input(x))
+        assert torch.equal(halves.top("output:2")(halves.bottom("output:2")(x)), network(x))
 
 
 def test_the_way_and_the_reason_are_told():

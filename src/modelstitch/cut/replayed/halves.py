@@ -42,11 +42,12 @@ class Noise:
     dtype: torch.dtype
     other: int
 
-    def rows(self, count: int, device: torch.device) -> Tensor:
-        """So many rows of it, always the same ones."""
+    def rows(self, like: Tensor, follow: bool) -> Tensor:
+        """As many rows as a tensor has, always the same ones; of its length too where that is to be followed."""
+        shape = (*like.shape[:2], *self.shape[1:]) if follow else (len(like), *self.shape)
         if not self.dtype.is_floating_point:
-            return torch.full((count, *self.shape), self.other, dtype=self.dtype, device=device)
-        return torch.randn((count, *self.shape), generator=generator("replay")).to(device=device, dtype=self.dtype)
+            return torch.full(shape, self.other, dtype=self.dtype, device=like.device)
+        return torch.randn(shape, generator=generator("replay")).to(device=like.device, dtype=self.dtype)
 
 
 R = TypeVar("R", bound="Replay")
@@ -140,11 +141,12 @@ class Putting(Replay):
         names: as for :class:`Replay`.
         path: of the module; ``INPUT`` runs the view on the tensor itself.
         noise: for the layers below.
+        follow: whether the noise is as long as the tensor: a sentence of words.
     """
 
-    def __init__(self, view: nn.Module, names: Sequence[str], path: str, noise: Noise) -> None:
+    def __init__(self, view: nn.Module, names: Sequence[str], path: str, noise: Noise, *, follow: bool) -> None:
         super().__init__(view, names)
-        self._path, self._noise = path, noise
+        self._path, self._noise, self._follow = path, noise, follow
 
     def forward(self, value: Tensor, *side: Tensor, **kwargs: Tensor) -> Any:
         """What the network answers when that tensor crosses."""
@@ -158,7 +160,7 @@ class Putting(Replay):
             # A copy: what comes next may write into it.
             return with_first(given, value.clone())
 
-        answer = self._call({self._path: put}, (self._noise.rows(len(value), value.device), *side), kwargs)
+        answer = self._call({self._path: put}, (self._noise.rows(value, self._follow), *side), kwargs)
         if times != 1:
             raise _another_way(self._path, f"ran {times} times" if times else "did not run")
         return answer
