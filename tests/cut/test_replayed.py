@@ -13,6 +13,7 @@ from fixtures import NETWORKS, Branchy, answer, captured, images, main, network_
 from modelstitch.cut import capture
 from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.replayed import Replayed
+from modelstitch.cut.replayed.recording import record
 from modelstitch.errors import IllegalCut, NotCuttable
 
 
@@ -509,6 +510,9 @@ class Joined(nn.Module):
 def test_a_network_made_of_replayed_halves_is_cut_inside_both():
     one, other = (by_hooks(NETWORKS["branchy"].network(seed), images(2)) for seed in (0, 1))
     network, x = Joined(one.bottom("block1"), other.top("block1")), images(3)
+    inside = record(frozen_view(network), (images(2),), {}).inside
+    # The top runs all layers of its network, seven, on noise; only those after the cut work on data.
+    assert (inside["bottom"], inside["top"], inside[""]) == (3, 4, 7)
     again = by_hooks(network, images(2))
     names = [cut.name for cut in again.cuts]
     assert names[:4] == ["input", "bottom.run.view.stem", "bottom.run.view.block1", "bottom"]
