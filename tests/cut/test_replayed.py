@@ -442,6 +442,14 @@ def test_the_last_module_is_another_name_of_the_output():
     assert torch.equal(halves.top("fc")(network(x)["logits"])["logits"], network(x)["logits"])
 
 
+def test_a_module_that_ran_twice_is_no_name_of_the_output():
+    halves = by_hooks(network_of("twice"), vectors(2))
+    assert halves.find("last") == halves.find("output")
+    layer = nn.Linear(6, 6)
+    twice = by_hooks(nn.Sequential(layer, nn.Tanh(), layer), vectors(2))
+    assert [(cut.name, cut.aliases) for cut in twice.cuts] == [("input", ()), ("1", ()), ("output", ())]
+
+
 def test_a_layer_before_a_last_function_is_a_cut():
     network = Chained(lambda y: y.log_softmax(1))
     halves = by_hooks(network, vectors(2))
