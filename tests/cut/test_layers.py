@@ -1,5 +1,7 @@
 """Layers are counted by operators: own layers, attention, recurrent networks, weights that are computed."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -74,6 +76,26 @@ class Twice(nn.Module):
         return self.lin(self.lin(x))
 
 
+class Computed(nn.Module):
+    """Weights that are each computed, used and dropped again; notes whether somebody still holds them."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.ParameterList(torch.randn(6, 6) for _ in range(4))
+
+    def forward(self, x):
+        for weight in self.weights:
+            computed = weight * 2
+            held = weakref.ref(computed)
+            x = x @ computed
+            del computed
+            HELD.append(held() is not None)
+        return x
+
+
+HELD = []
+
+
 class Written(nn.Module):
     """Gathers what a layer gives in a tensor made before."""
 
@@ -92,6 +114,7 @@ COUNTS = {
     "attention": (Attends, TOKENS, (4, 2)),
     "torch's attention": (lambda: nn.TransformerEncoderLayer(4, 2, 6, batch_first=True), TOKENS, (4, 4)),
     "a layer called twice": (Twice, vectors(2), (2, 2)),
+    "weights computed in one call": (Computed, vectors(2), (4, 4)),
     "what a slice was given": (Written, vectors(2), (2, 2)),
     "spectral norm": (lambda: parametrizations.spectral_norm(nn.Linear(6, 4)), vectors(2), (1, 1)),
     "weight norm": (lambda: parametrizations.weight_norm(nn.Linear(6, 4)), vectors(2), (1, 1)),
@@ -105,6 +128,15 @@ COUNTS = {
 def test_the_number_of_layers_in_all_and_on_the_longest_path(name):
     make, inputs, right = COUNTS[name]
     assert layers(make().eval(), inputs) == right
+
+
+def test_the_memory_of_a_counted_weight_is_not_given_to_the_next():
+    HELD.clear()
+    assert layers(Computed(), vectors(2)) == (4, 4)
+    assert all(HELD)
+    HELD.clear()
+    Computed().requires_grad_(False)(vectors(2))
+    assert not any(HELD)
 
 
 @pytest.mark.parametrize("length", [3, 9])
