@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from modelstitch.errors import SettingError
 from modelstitch.parallel import ranks
+from modelstitch.support.memory import GB
 
 if TYPE_CHECKING:
     from torch import nn
 
-GB = 1e9
 Precision = Literal["float32", "bfloat16"]
 """What networks compute in while a stitch is fitted; everything is measured in float32."""
 PRECISIONS: tuple[str, ...] = get_args(Precision)

@@ -17,8 +17,8 @@ from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, Ta
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.penalty import evaluate
 from modelstitch.pretraining import Schedule, train_supervised
-from modelstitch.seeding import generator
 from modelstitch.stitches import Identity
+from modelstitch.support.seeding import generator
 from modelstitch.tasks import Classification, NextToken, Regression
 
 WAYS = ("stitching", "linear", "permuted", "curve")

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from modelstitch.activations.cache import InMemory, Kept, OnDisk, Room
-from modelstitch.compute import GB, Compute, Precision
+from modelstitch.compute import Compute, Precision
 from modelstitch.cut import Bottom, Capture, Cut
 from modelstitch.data import Batch, Examples
 from modelstitch.errors import BadFile
 from modelstitch.parallel import ranks
+from modelstitch.support.memory import GB
 from modelstitch.support.progress import track
 from modelstitch.support.tensors import call, fingerprint
 

@@ -24,8 +24,8 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelstitch.compute import GB
 from modelstitch.errors import BadFile, NotWritable
+from modelstitch.support.memory import GB
 from modelstitch.support.progress import track
 
 Decode = Callable[[Path], NDArray[np.uint8]]

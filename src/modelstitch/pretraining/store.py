@@ -101,9 +101,7 @@ def train_network(
         BadFile: the folder holds a damaged network.
         NotWritable: the folder refuses.
     """
-    _check_method(method)
-    schedule = schedule or default_schedule(split.train.name, method)
-    _check_epochs(checkpoints, schedule)
+    schedule = _checked(schedule, split.train.name, method, checkpoints)
     options = data_options(architecture, split.train, split.test, **options)
     network = _built(architecture, seed, options, start)
     task = task_for(network, split.train, task)
@@ -124,10 +122,16 @@ def train_network(
         if len(curve) in checkpoints:
             keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
 
-    settings: dict[str, Any] = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
+    how = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
+    return keep(folder, curve=_learned(network, split.train, method, task, freeze, how))
+
+
+def _learned(
+    network: nn.Module, train: Examples, method: str, task: Task, freeze: Sequence[str], how: dict[str, Any]
+) -> Curve:
     if method == "simclr":
-        return keep(folder, curve=train_simclr(network, _samples(split.train), **settings))
-    return keep(folder, curve=train_supervised(network, split.train, task=task, freeze=freeze, **settings))
+        return train_simclr(network, _samples(train), **how)
+    return train_supervised(network, train, task=task, freeze=freeze, **how)
 
 
 def _found(network: nn.Module, test: Examples, task: Task, place: str | torch.device) -> Config:
@@ -201,11 +205,19 @@ def _told(task: Task, method: str) -> Config:
     return {"task": spelled(task)}
 
 
-def _check_epochs(checkpoints: Sequence[int], schedule: Schedule) -> None:
+def _checked(schedule: Schedule | None, data: str, method: str, checkpoints: Sequence[int]) -> Schedule:
+    """The schedule, by default the data set's own.
+
+    Raises:
+        SettingError: no such method or epoch, or data without a schedule.
+    """
+    _check_method(method)
+    schedule = schedule or default_schedule(data, method)
     for epoch in checkpoints:
         if not 1 <= epoch <= schedule.epochs:
             asked = f"keep a network after epoch {epoch}"
             raise SettingError(asked, f"{schedule.epochs} epochs", f"choose 1 to {schedule.epochs}")
+    return schedule
 
 
 def _asked(

@@ -14,7 +14,7 @@ from torch import nn
 from modelstitch.activations import outputs_over
 from modelstitch.compute import home_of
 from modelstitch.cut.frozen import frozen_view
-from modelstitch.data import Batch, Examples, Samples, as_samples, epoch_order, steps_per_epoch
+from modelstitch.data import Batch, Examples, Samples, as_examples, epoch_order, steps_per_epoch
 from modelstitch.errors import DataError, SettingError, did_you_mean
 from modelstitch.pretraining.descent import Curve, Schedule, descend
 from modelstitch.support.seeding import generator
@@ -41,7 +41,7 @@ def train_supervised(
 
     Args:
         network: is called with the inputs of a batch; gives what the task judges, such as logits ``(n, classes)``.
-        data: what to learn: `Examples`, augmented as they say, or what `modelstitch.data.as_samples` takes.
+        data: what to learn: `Examples`, augmented as they say, or what `modelstitch.data.as_examples` takes.
         schedule: how long and how fast.
         seed: keys the order of the examples and their augmentation.
         task: whose loss to lower; guessed where it can only be one.
@@ -61,7 +61,7 @@ def train_supervised(
         NumericalFailure: the loss is not finite.
         SettingError: a pattern that matches no module, nothing is left to train, or the task cannot be guessed.
     """
-    examples = _examples(data)
+    examples = as_examples(data)
     if not steps_per_epoch(len(examples), schedule.batch_size):
         raise DataError(f"train on {examples.name!r}", f"{len(examples)} examples", "give two or more")
     task = task_for(network, examples, task)
@@ -89,12 +89,6 @@ def train_supervised(
     finally:
         for weight in held:
             weight.requires_grad_(True)
-
-
-def _examples(data: object) -> Examples:
-    if isinstance(data, Examples) and not isinstance(data, Samples):
-        return data
-    return as_samples(data)
 
 
 def task_for(network: nn.Module, examples: Examples, task: Task | None) -> Task:

@@ -18,6 +18,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MOST, _USUAL = 2**31 - 1, 32 * 2**20
 _inside = False
 
+GB = 1e9
+"""Bytes in a gigabyte."""
+
 
 @contextlib.contextmanager
 def kept_memory() -> Iterator[None]:

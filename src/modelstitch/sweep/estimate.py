@@ -13,10 +13,11 @@ from pathlib import Path
 
 from torch import nn
 
-from modelstitch.compute import GB, Compute
+from modelstitch.compute import Compute
 from modelstitch.cut import Cut, capture
 from modelstitch.records import open_records
 from modelstitch.stitching import Cuts, pairs_at
+from modelstitch.support.memory import GB
 from modelstitch.support.tensors import Inputs, call
 from modelstitch.sweep.context import Context
 from modelstitch.sweep.kinds import settings_of
