@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -83,7 +84,7 @@ def stitch_all(
     task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
     place = (compute or Compute()).at(device)
     first = Network(names[0], a).ready(measure_on.example, place)
-    second = Network(names[1], b).ready(measure_on.example, place.at(first.device))
+    second = Network(names[1], b).ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), by or TaskLoss(), batch_norm, seed)
     made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
     found = made.directions(first, second, both=True)
