@@ -23,6 +23,7 @@ _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-o
 _RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wide layers)."
 _FAMILY = f"{', '.join(FAMILIES)}."
 _BY = "; ".join(f"{name}: {word.line}" for name, word in MATCHINGS.items()) + "."
+_MODES = ("frozen", "batch")
 _SET = "NAME=VALUE: a setting of the family or the matching without an option of its own; may be repeated."
 _TASK = f"What outputs are judged by: {', '.join(TASKS)}; by default what data and outputs can only be."
 _TOP = "Downhill: frozen (default); or a copy of the top trains along, from fresh or trained weights."
@@ -62,19 +63,12 @@ def stitch(
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    descent: dict[str, Any] = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "start": start,
-        "top": top,
-    }
-    rest: dict[str, Any] = {"kernel": kernel, "patience": patience, "precision": precision, "ridge": ridge}
-    stitches, matching = inputs.chosen(family, by, settings or [], **descent, **rest)
+    first: dict[str, Any] = {"kernel": kernel, "epochs": epochs, "learning_rate": learning_rate, "top": top}
+    second: dict[str, Any] = {"batch_size": batch_size, "start": start, "patience": patience, "precision": precision}
+    stitches, matching = inputs.chosen(family, by, settings or [], ridge=ridge, **first, **second)
     inputs.use_threads(threads)
-    mode = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch"))
-    setting = {"family": stitches, "by": matching, "batch_norm": mode, "seed": seed}
-    setting |= {"task": inputs.task_of(task), "compute": inputs.compute_of(device, memory, cache)}
+    setting = {"family": stitches, "by": matching, "seed": seed, "compute": inputs.compute_of(device, memory, cache)}
+    setting |= {"task": inputs.task_of(task), "batch_norm": inputs.choose("--batch-norm", batch_norm, _MODES)}
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
     split = inputs.split_of(data, data_folder, limit, loaded, image_size)
     setting |= {"store": inputs.store_of(out)}
