@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,9 @@ from modelstitch.errors import SettingError
 from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 
 if TYPE_CHECKING:
+    from modelstitch.matching import Matching
     from modelstitch.networks import Network
+    from modelstitch.stitches import Family
     from modelstitch.stitching import Stitching
 
 _NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
@@ -23,7 +26,6 @@ _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-o
 _RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wide layers)."
 _FAMILY = f"{', '.join(FAMILIES)}."
 _BY = "; ".join(f"{name}: {word.line}" for name, word in MATCHINGS.items()) + "."
-_MODES = ("frozen", "batch")
 _SET = "NAME=VALUE: a setting of the family or the matching without an option of its own; may be repeated."
 _TASK = f"What outputs are judged by: {', '.join(TASKS)}; by default what data and outputs can only be."
 _TOP = "Downhill: frozen (default); or a copy of the top trains along, from fresh or trained weights."
@@ -62,19 +64,37 @@ def stitch(
     as_json: Json = False,
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
-    figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    first: dict[str, Any] = {"kernel": kernel, "epochs": epochs, "learning_rate": learning_rate, "top": top}
-    second: dict[str, Any] = {"batch_size": batch_size, "start": start, "patience": patience, "precision": precision}
-    stitches, matching = inputs.chosen(family, by, settings or [], ridge=ridge, **first, **second)
+    drawn, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
     inputs.use_threads(threads)
-    setting = {"family": stitches, "by": matching, "seed": seed, "compute": inputs.compute_of(device, memory, cache)}
-    setting |= {"task": inputs.task_of(task), "batch_norm": inputs.choose("--batch-norm", batch_norm, _MODES)}
+    descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start, "top": top}
+    rest = {"kernel": kernel, "patience": patience, "precision": precision, "ridge": ridge}
+    setting = _setting(inputs.chosen(family, by, settings or [], **descent, **rest), batch_norm, seed, task)
+    setting |= {"compute": inputs.compute_of(device, memory, cache), "store": inputs.store_of(out)}
+    which = {"every": every, **({"controls": ()} if no_controls else {})}
+    _run(one, networks, (data, data_folder, limit, image_size), setting | ({} if one else which), drawn, as_json)
+
+
+def _setting(chosen: tuple[Family, Matching], batch_norm: str, seed: int, task: str | None) -> dict[str, Any]:
+    """What both ways of stitching take alike."""
+    mode = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch"))
+    return {"family": chosen[0], "by": chosen[1], "batch_norm": mode, "seed": seed, "task": inputs.task_of(task)}
+
+
+def _run(
+    one: Stitching | None,
+    networks: list[str],
+    source: tuple[str | None, str | None, int | None, int | None],
+    setting: dict[str, Any],
+    drawn: Sequence[Path],
+    as_json: bool,
+) -> None:
+    """Stitch, and show what was found."""
+    data, folder, limit, image_size = source
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
-    split = inputs.split_of(data, data_folder, limit, loaded, image_size)
-    setting |= {"store": inputs.store_of(out)}
-    records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
+    split = inputs.split_of(data, folder, limit, loaded, image_size)
+    records = _one(one, loaded, split, setting) if one else _all(loaded, split, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
-    show.figures(records, figures)
+    show.figures(records, drawn)
     show.leave(records)
 
 
@@ -104,9 +124,8 @@ def _one(one: Stitching, loaded: list[Network], split: Any, setting: dict[str, A
     return Records([stitch_one(named, known, split.train, split.test, **setting)])
 
 
-def _all(loaded: list[Network], split: Any, every: bool, no_controls: bool, setting: dict[str, Any]) -> Any:
+def _all(loaded: list[Network], split: Any, setting: dict[str, Any]) -> Any:
     from modelstitch.stitching import stitch_all
 
     a, b = loaded
-    options = {"names": (a.name, b.name), "every": every, **({"controls": ()} if no_controls else {}), **setting}
-    return stitch_all(a.module, b.module, split.train, split.test, **options)
+    return stitch_all(a.module, b.module, split.train, split.test, names=(a.name, b.name), **setting)
