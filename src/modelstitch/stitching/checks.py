@@ -36,7 +36,7 @@ def settled_task(task: Task | None, networks: Sequence[NamedNetwork], examples: 
         SettingError: the task cannot be guessed.
         ShapeMismatch: one of them refuses the examples.
     """
-    batch = examples.batch(slice(0, 2))
+    batch = examples.batch(slice(0, _CHECKED))
     answers = {name: _answer(network, batch) for name, network in networks}
     for name, found in answers.items():
         if found is not None and not _finite(found):
