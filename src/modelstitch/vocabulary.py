@@ -93,6 +93,7 @@ SCORES = {
     "mse": Word("test squared error", "Mean squared error, in the square of the targets' unit.", unit="target²"),
     "nats": Word("test nats per token", "Mean cross-entropy over the predicted tokens.", unit="nats a token"),
     "perplexity": Word("test perplexity", "exp of the nats a token."),
+    "mean_iou": Word("test mean IoU", "Mean over classes of intersection over union, in pixels.", unit="points"),
     "distance": Word("squared distance from the top's outputs", "Relative to the spread of the top's own outputs."),
 }
 """What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``."""
@@ -145,6 +146,7 @@ TASKS = {
     "multi_label": Word("MultiLabel", "several labels an example, each there or not"),
     "regression": Word("Regression", "numbers"),
     "next_token": Word("NextToken", "the next token of a text"),
+    "pixels": Word("Pixels", "one class a pixel"),
     "imitation": Word("Imitation", "the answers of the top's own network; no targets are read"),
 }
 """What the outputs of a network mean."""
