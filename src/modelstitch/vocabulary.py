@@ -88,6 +88,7 @@ CONTROLS = {
 SCORES = {
     "error": Word("test error", "Share of the test examples, labels or tokens that are decided wrong.", unit="points"),
     "loss": Word("test loss", "Mean cross-entropy over the test examples.", unit="nats"),
+    "macro_f1": Word("test macro-F1", "Mean over classes of the F1 score.", unit="points", made_by="MacroF1"),
     "subset_accuracy": Word("test subset accuracy", "Share of the examples without a wrong label.", unit="points"),
     "r2": Word("R²", "Share of the targets' variance that is explained.", unit="R²"),
     "mse": Word("test squared error", "Mean squared error, in the square of the targets' unit.", unit="target²"),
