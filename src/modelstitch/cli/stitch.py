@@ -23,7 +23,6 @@ _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-o
 _RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wide layers)."
 _FAMILY = f"{', '.join(FAMILIES)}."
 _BY = "; ".join(f"{name}: {word.line}" for name, word in MATCHINGS.items()) + "."
-_MODES = ("frozen", "batch")
 _SET = "NAME=VALUE: a setting of the family or the matching without an option of its own; may be repeated."
 _TASK = f"What outputs are judged by: {', '.join(TASKS)}; by default what data and outputs can only be."
 _TOP = "Downhill: frozen (default); or a copy of the top trains along, from fresh or trained weights."
@@ -63,19 +62,24 @@ def stitch(
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
     figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    first: dict[str, Any] = {"kernel": kernel, "epochs": epochs, "learning_rate": learning_rate, "top": top}
-    second: dict[str, Any] = {"batch_size": batch_size, "start": start, "patience": patience, "precision": precision}
-    stitches, matching = inputs.chosen(family, by, settings or [], ridge=ridge, **first, **second)
-    inputs.use_threads(threads)
-    setting = {"family": stitches, "by": matching, "seed": seed, "compute": inputs.compute_of(device, memory, cache)}
-    setting |= {"task": inputs.task_of(task), "batch_norm": inputs.choose("--batch-norm", batch_norm, _MODES)}
+    setting = _setting(locals())
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
-    split = inputs.split_of(data, data_folder, limit, loaded, image_size)
-    setting |= {"store": inputs.store_of(out)}
+    split, setting["store"] = inputs.split_of(data, data_folder, limit, loaded, image_size), inputs.store_of(out)
     records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
     show.figures(records, figures)
     show.leave(records)
+
+
+def _setting(typed: dict[str, Any]) -> dict[str, Any]:
+    """What both calls take, from the options by their names."""
+    of_matching = ("epochs", "learning_rate", "batch_size", "start", "patience", "precision", "top", "ridge")
+    options = {name: typed[name] for name in ("kernel", *of_matching)}
+    family, by = inputs.chosen(typed["family"], typed["by"], typed["settings"] or [], **options)
+    inputs.use_threads(typed["threads"])
+    found = {"family": family, "by": by, "seed": typed["seed"], "task": inputs.task_of(typed["task"])}
+    found |= {"batch_norm": inputs.choose("--batch-norm", typed["batch_norm"], ("frozen", "batch"))}
+    return found | {"compute": inputs.compute_of(typed["device"], typed["memory"], typed["cache"])}
 
 
 def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | None:
