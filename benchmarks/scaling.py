@@ -37,9 +37,8 @@ def main(out: Any, device: str) -> None:
         for value in values:
             row = measured(series, value, rest)
             rows.append(row)
-            print(
-                f"{value:7,}  {row['seconds']:7.2f} s = {row['over_floor']:5.2f} x floor, {row['peak']:5.0f} MB, {row['passes']:.2f} passes"
-            )
+            time = f"{row['seconds']:7.2f} s = {row['over_floor']:5.2f} x floor"
+            print(f"{value:7,}  {time}, {row['peak']:5.0f} MB, {row['passes']:.2f} passes")
     keep(out, {"epochs": 1, "start": "least_squares"}, rows, device)
 
 

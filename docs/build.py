@@ -60,8 +60,8 @@ def _recipe(frame: pd.DataFrame) -> str:
         f"Self-stitches with the identity: {len(selves)}, penalties from {selves.min():.2f} to {selves.max():.2f}. "
         f"Failed: {int((frame['status'] == 'failed').sum())} of {len(frame)}. "
         f"Data {first['data']}, fitted on {first['n_fit']:,}, measured on {first['n_test']:,}; "
-        f"`{spoken(first['family'])}` by `{spoken(first['matching'])}`, batch norm {first['batch_norm']}, seed {first['seed']}; {versions}; "
-        f"{first['device']}, {first['threads']} thread."
+        f"`{spoken(first['family'])}` by `{spoken(first['matching'])}`, batch norm {first['batch_norm']}, "
+        f"seed {first['seed']}; {versions}; {first['device']}, {first['threads']} thread."
     )
 
 

@@ -1,6 +1,7 @@
 """The verbs that read runs: what they print, what they write, and that they change nothing."""
 
 import csv
+import dataclasses
 import io
 import json
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from modelstitch.records import Answer, Records, Store, export, open_records
 from test_cli import check_refusal, run  # noqa: F401 - a fixture
-from test_records import ASKED, failure, numbered, record
+from test_records import ASKED, MEASURES, SCORES, failure, numbered, record, regression
 
 KEY = ASKED["key"]
 HOSTILE = "'); DROP TABLE records;-- <b>[red]\n\x1b[31m"
@@ -24,7 +25,7 @@ def store(tmp_path, monkeypatch):
     store = Store("run.sqlite")
     store.append(record(versions={"torch": '2,"3"\n'}), b"a stitch")
     store.append(failure(key="f", stitching="A@fc -> B@fc"))
-    store.append(record(key="s", control="self", family="Identity", matching="none", penalty=0.0))
+    store.append(record(key="s", control="self", family='{"name": "identity"}', matching="", penalty=0.0))
     store.add_failure("train C", "no such data")
     return store
 
@@ -44,7 +45,7 @@ def test_the_table_is_that_of_stitch(run, store):  # noqa: F811
         "A: 7.00 % test error",
         "B: 7.50 % test error",
         "digits: fitted on 1,500, measured on 297 examples",
-        "Affine, TaskLoss, seed 0",
+        "Affine(kernel=1), TaskLoss(epochs=2), seed 0",
     ]
     assert "A@layer2.1 -> B@layer2.1" in ended.out
     assert "+1.50 [+1.00, +2.00]" in ended.out
@@ -55,11 +56,11 @@ def test_the_table_is_that_of_stitch(run, store):  # noqa: F811
 
 
 def test_records_of_other_settings_stand_under_headings_of_their_own(run, store):  # noqa: F811
-    store.append(record(key="d", matching="Direct", penalty=3.0))
+    store.append(record(key="d", matching='{"name": "direct"}', penalty=3.0))
     store.append(record(key="e", data="cifar10", fit_data="e" * 16, penalty=4.0))
-    store.append(record(key="g", control="self", data="cifar10", fit_data="e" * 16, family="Identity", matching="none"))
+    store.append(record(key="g", control="self", data="cifar10", fit_data="e" * 16, family='{"name": "identity"}'))
     out = run("records", "run.sqlite").out
-    headings = ["Affine, TaskLoss, seed 0", "Affine, Direct, seed 0", "cifar10: fitted on 1,500"]
+    headings = ["Affine(kernel=1), TaskLoss(epochs=2)", "Affine(kernel=1), Direct()", "cifar10: fitted on 1,500"]
     places = [out.index(heading) for heading in headings]
     assert places == sorted(places)
     assert out.count("\n", 0, out.index("+3.00")) > out.count("\n", 0, places[1])
@@ -78,12 +79,27 @@ def test_every_control_stands_in_a_section_of_its_own(run, store):  # noqa: F811
         "shuffled": "fitted on shuffled pairs",
     }
     for number, control in enumerate(titles, 1):
-        store.append(record(key=control, control=control, penalty=60.0 + number, error_bottom=55.0))
+        other = (dataclasses.replace(SCORES[0], penalty=60.0 + number, bottom=55.0),)
+        store.append(record(key=control, control=control, scores=other))
     out = run("records", "run.sqlite").out
     places = [out.index(text) for n, title in enumerate(titles.values(), 1) for text in (title, f"+{60 + n}.00")]
     assert places == sorted(places)
     # The error of a bottom with a fresh stem is not that of the network whose name it has.
     assert "55.00 % test error" not in out
+
+
+def test_another_score_is_told_with_its_unit(run, tmp_path):  # noqa: F811
+    store = Store(tmp_path / "run.sqlite")
+    store.append(regression(key="1", measures=MEASURES))
+    out = run("records", tmp_path / "run.sqlite").out
+    assert out.splitlines()[:2] == ["A: no r2", "B: 0.9500 R² r2"]
+    assert "penalty [95 %], R²" in out
+    assert "+0.1000 [+0.0500, +0.2000]" in out
+    assert "R² of r2, worse than the top's own network where positive" in out
+    store.append(record())
+    out = run("records", tmp_path / "run.sqlite").out
+    assert "R² of r2 or points of test error, worse than the top's own network where positive" in out
+    assert out.index("penalty [95 %], R²") < out.index("7.50 % test error") < out.index("+1.50 [+1.00, +2.00]")
 
 
 def test_a_run_that_has_found_nothing_yet(run, tmp_path):  # noqa: F811
@@ -114,7 +130,7 @@ def test_csv_has_a_column_for_each_of_a_record(run, store):  # noqa: F811
     assert list(rows[0]) == list(Records().to_pandas().columns)
     assert [row["key"] for row in rows] == [KEY, "f", "s"]
     assert (float(rows[0]["penalty"]), rows[1]["penalty"]) == (1.5, "")
-    assert json.loads(rows[0]["learning_curve"]) == [1.5, 0.1 + 0.2]
+    assert json.loads(rows[0]["curve"]) == [1.5, 0.1 + 0.2]
     assert json.loads(rows[0]["versions"]) == {"torch": '2,"3"\n'}
 
 

@@ -1,6 +1,7 @@
 """Figures: what is drawn, what is told, and that every file stands on its own."""
 
 import dataclasses
+import json
 import os
 import re
 import xml.etree.ElementTree
@@ -9,22 +10,17 @@ import pytest
 
 from modelstitch.errors import DataError, NotWritable, SettingError
 from modelstitch.figures import penalty_curves, save_figure
-from modelstitch.records import Record, Records
+from modelstitch.records import MeasureRow, Record, Records, ScoreRow
 
 DEPTHS = (0.1, 0.5, 0.9)
 
 
-def record(bottom="A", top="B", depth=0.5, penalty=1.0, control="", family="Affine", cka=0.9, seed=0):
-    names = ("error", "error_top", "error_bottom", "loss", "loss_top", "loss_bottom", "loss_penalty")
-    names += ("loss_penalty_low", "loss_penalty_high", "agreement_top", "agreement_bottom")
-    interval = {"penalty": penalty, "penalty_low": penalty - 0.5, "penalty_high": penalty + 0.5}
-    return Record(
-        **_asked(bottom, top, depth, control, family, seed),
-        status="ok",
-        cka=cka,
-        **dict.fromkeys(names, 0.5),
-        **interval,
-    )
+def record(bottom="A", top="B", depth=0.5, penalty=1.0, control="", family="affine", cka=0.9, seed=0, score=None):
+    name, unit = score or ("error", "points")
+    rows = [ScoreRow(name, unit, "lower", 0.5, 0.5, 0.5, penalty, penalty - 0.5, penalty + 0.5)]
+    rows += [] if score else [ScoreRow("loss", "nats", "lower", *(0.5,) * 6)]
+    told = _asked(bottom, top, depth, control, family, seed)
+    return Record(**told, status="ok", scores=tuple(rows), measures=(MeasureRow("cka", cka),))
 
 
 @pytest.mark.parametrize("control", ["stem_reset", "noise", "shuffled"])
@@ -39,7 +35,7 @@ def test_every_control_but_the_self_stitch_stands_at_a_scale_of_its_own(control)
 
 
 def failure():
-    return Record(**_asked("A", "B", 0.3, "", "Affine", 0), status="failed", reason="the loss is nan")
+    return Record(**_asked("A", "B", 0.3, "", "affine", 0), status="failed", reason="the loss is nan")
 
 
 def _asked(bottom, top, depth, control, family, seed):
@@ -47,7 +43,8 @@ def _asked(bottom, top, depth, control, family, seed):
         "key": "0" * 16,
         "stitching": f"{bottom}@c -> {top}@c",
         "control": control,
-        "family": family,
+        "task": '{"name": "classification"}',
+        "family": json.dumps({"name": family}),
         "seed": seed,
         "bottom_network": bottom,
         "top_network": top,
@@ -55,6 +52,8 @@ def _asked(bottom, top, depth, control, family, seed):
         "top_depth": depth,
         "bottom_weights": "",
         "top_weights": "",
+        "bottom_graph": "",
+        "top_graph": "",
         "bottom_cut": "c",
         "top_cut": "c",
         "data": "digits",
@@ -62,7 +61,7 @@ def _asked(bottom, top, depth, control, family, seed):
         "test_data": "",
         "n_fit": 1500,
         "n_test": 297,
-        "matching": "Ridge",
+        "matching": '{"name": "direct", "ridge": 0.5}',
         "batch_norm": "frozen",
         "seconds": 1.0,
         "device": "cpu",
@@ -82,7 +81,7 @@ def untrained():
 
 
 def itself():
-    return Records(record("A", "A", depth, 0.0, "self", "Identity", 1.0) for depth in DEPTHS)
+    return Records(record("A", "A", depth, 0.0, "self", "identity", 1.0) for depth in DEPTHS)
 
 
 def drawn(chart):
@@ -122,13 +121,13 @@ def test_a_record_without_cka_is_missing_from_that_panel_only():
 
 def test_series_are_named_by_who_meets_whom():
     rows = drawn((both_ways() + untrained() + itself()).plot())["The same beside the untrained control"]
-    names = {"A → B", "B → A", "control: A with itself (Identity)", "control: untrained A → B"}
+    names = {"A → B", "B → A", "control: A with itself (Identity())", "control: untrained A → B"}
     assert {row["series"] for row in rows} == names
 
 
 def test_mixed_recipes_are_told_apart():
-    records = both_ways() + Records(record(depth=depth, family="Orthogonal") for depth in DEPTHS) + itself()
-    names = {"A → B, Affine", "B → A, Affine", "A → B, Orthogonal", "control: A with itself (Identity)"}
+    records = both_ways() + Records(record(depth=depth, family="orthogonal") for depth in DEPTHS) + itself()
+    names = {"A → B, Affine()", "B → A, Affine()", "A → B, Orthogonal()", "control: A with itself (Identity())"}
     assert {row["series"] for row in drawn(records.plot())["The stitchings"]} == names
 
 
@@ -160,9 +159,29 @@ def test_failures_are_counted_and_never_drawn():
     assert "6 records, 1 more failed and are not drawn" in subtitle(records)
 
 
+def titles_of(records):
+    """The titles of the vertical axes, and of what a point tells, in the first panel."""
+    layers = records.plot().to_dict()["hconcat"][0]["layer"]
+    axes = {layer["encoding"]["y"].get("title") for layer in layers} - {None}
+    return axes, [tip.get("title") for tip in layers[-1]["encoding"]["tooltip"]]
+
+
+def test_the_axis_and_the_tips_tell_the_unit():
+    axes, tips = titles_of(both_ways())
+    assert axes == {"penalty, points of test error"}
+    assert {"penalty, points", "penalty in loss, nats", "error stitched, %", "error of the top, %"} <= set(tips)
+    axes, tips = titles_of(Records([record(score=("R²", "R²"))]))
+    assert axes == {"penalty, R²"}
+    assert {"penalty, R²", "R² stitched", "R² of the bottom"} <= set(tips)
+    assert not any("error" in tip or "loss" in tip for tip in tips)
+    axes, tips = titles_of(both_ways() + Records([record(score=("R²", "R²"))]))
+    assert axes == {"penalty, points of test error or R²"}
+    assert {"penalty, points or R²", "error stitched, %", "R² stitched"} <= set(tips)
+
+
 def test_the_subtitle_carries_the_recipe():
     told = subtitle(both_ways() + itself() + Records([record(seed=1)]))
-    for part in ("data digits", "fitted on 1,500", "measured on 297", "family Affine ", "matching Ridge"):
+    for part in ("data digits", "fitted on 1,500", "measured on 297", "family Affine() ", "matching Direct(ridge=0.5)"):
         assert part in told
     for part in ("batch norm frozen", "seed 0, 1", "95% paired bootstrap", "torch 2.13.0", "10 records"):
         assert part in told
@@ -196,7 +215,7 @@ def test_each_ending_has_its_format(tmp_path, ending, begins):
 def test_an_svg_holds_the_words_as_text(tmp_path):
     save_figure((both_ways() + itself()).plot(), tmp_path / "figure.svg")
     words = " ".join(xml.etree.ElementTree.parse(tmp_path / "figure.svg").getroot().itertext())
-    for word in ("The stitchings", "share of layers in the bottom", "A → B", "control: A with itself (Identity)"):
+    for word in ("The stitchings", "share of layers in the bottom", "A → B", "control: A with itself (Identity())"):
         assert word in words
 
 

@@ -306,7 +306,7 @@ def test_the_table_of_mixed_tasks_tells_each_unit():
     assert "  penalty [95%], R²      r2    CKA" in text
     text = repr(Records([record(), regression()]))
     assert "  penalty [95%]           score    CKA" in text
-    assert "+1.50 [+1.00, +2.00], points      error 9.00  0.700" in text
-    assert "+0.1000 [+0.0500, +0.2000], R²       r2 0.8500" in text
+    assert "+1.50 [+1.00, +2.00] points      error 9.00  0.700" in text
+    assert "+0.1000 [+0.0500, +0.2000] R²       r2 0.8500" in text
     widths = {len(line.partition("Affine")[0]) for line in text.splitlines()[2:]}
     assert len(widths) == 1

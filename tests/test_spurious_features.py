@@ -137,9 +137,9 @@ def test_values_and_changes_are_those_of_the_records(bottom, kind, amount):
 
     def found(of):
         flat = stage_2("cka.jsonl", bottom_network=of)
-        by = {line["matching"].split("(")[0]: line for line in stage_2("records.jsonl", bottom_network=of)}
-        direct, task = by["Direct"], by["TaskLoss"]
-        return [flat[0]["cka"], direct["cka"], task["penalty"], direct["penalty"]]
+        by = {json.loads(line["matching"])["name"]: line for line in stage_2("records.jsonl", bottom_network=of)}
+        cka = {row["measure"]: row["value"] for row in by["direct"]["measures"]}["cka"]
+        return [flat[0]["cka"], cka, *(by[name]["scores"][0]["penalty"] for name in ("task", "direct"))]
 
     frame = drawing.measured(RECORDS)
     rows = frame[(frame["kind"] == kind) & (frame["amount"] == amount) & (frame["stage"] == "layer2")]

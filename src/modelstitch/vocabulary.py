@@ -71,7 +71,7 @@ CONTROLS = {
     ),
     "noise": Control(
         "noise in place of bottoms",
-        "Noise in place of the bottom's activations: nothing can be known, so the error must be that of guessing.",
+        "Noise in place of the bottom's activations: nothing can be known, so the score must be that of a guess.",
     ),
     "shuffled": Control(
         "stitches fitted on shuffled pairs",
@@ -100,12 +100,12 @@ MEASURES = {
     ),
     "cka": MeasureWord("linear CKA", "linear CKA of the activations at the two cuts, a row for each position"),
     "cka_debiased": MeasureWord("linear CKA, debiased", "the same from unbiased estimates"),
-    "cca": MeasureWord("CCA, mean correlation", "mean canonical correlation"),
+    "cca": MeasureWord("mean CCA", "mean canonical correlation"),
     "svcca": MeasureWord("SVCCA", "the same of the components that hold 99 % of the variance"),
     "pwcca": MeasureWord("PWCCA", "the same weighted by how much of the bottom's activations each direction explains"),
     "procrustes": MeasureWord("Procrustes distance", "distance after the best rotation, 0 to √2", farthest=2**0.5),
     "procrustes_angular": MeasureWord(
-        "Procrustes angle", "the same as an angle, 0 to π/2", unit="radians", farthest=1.5707963267948966
+        "angular Procrustes distance", "the same as an angle, 0 to π/2", unit="radians", farthest=1.5707963267948966
     ),
     "residual": MeasureWord(
         "residual of direct matching",
@@ -190,9 +190,14 @@ def unit_of(name: str) -> str:
     return known.unit if known else ""
 
 
-def value_unit(unit: str) -> str:
-    """The unit of a score's values, where that of its penalty is ``unit``: a difference of percentages is in points."""
-    return "%" if unit == "points" else unit
+def value_unit(score: str, unit: str) -> str:
+    """The unit of a score's values, where that of its penalty is ``unit``: a difference of percentages is in points.
+
+    Example:
+        >>> value_unit("error", "points"), value_unit("loss", "nats"), value_unit("R²", "R²")
+        ('%', 'nats', '')
+    """
+    return "" if unit == title_of(score) else "%" if unit == "points" else unit
 
 
 def with_unit(text: str, unit: str) -> str:

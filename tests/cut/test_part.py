@@ -1,6 +1,8 @@
 """The halves: nothing of the network's changes, weights are shared, and batch norms switch on clones."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 
 from fixtures import NETWORKS, answer, captured, images, main, network_of, sides, vectors
 from modelstitch.cut import capture
-from modelstitch.cut.frozen import frozen_view
+from modelstitch.cut.frozen import batch_norm_by, frozen_view
 from modelstitch.cut.replayed import Replayed
 
 HOOKS = [name for name in nn.Module().__dict__ if "hook" in name]
@@ -277,3 +279,29 @@ def test_a_norm_without_statistics_of_its_own_follows_the_batch_as_it_always_doe
 
 def test_a_part_says_where_it_was_cut():
     assert "cut='features.3'" in repr(captured("plain").top("features.3"))
+
+
+# Processes that hold a part of each batch
+
+
+def test_a_norm_in_train_mode_normalises_as_it_is_asked_to_and_else_as_torch_does():
+    top = captured("plain").top("input").with_batch_statistics()
+    calls = []
+
+    def whole(x, mean, var, weight, bias, momentum, eps):
+        calls.append((x.shape[1], momentum, eps))
+        return x
+
+    with batch_norm_by(whole):
+        top.eval()(images(3))
+        assert calls == []
+        asked = top.train()(images(3))
+    assert calls == [(3, 0.1, 1e-5), (4, 0.1, 1e-5)]
+    assert not torch.equal(top(images(3)), asked)
+    assert len(calls) == 2
+
+
+def test_this_room_knows_of_no_processes():
+    code = "import sys, modelstitch.cut; print([name for name in sys.modules if 'modelstitch.parallel' in name])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,16 +1,19 @@
 """Replay by hooks: the same answers as the export where both are possible, and what only it can refuse."""
 
+import copy
 import dataclasses
+import pickle
 from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
 
-from fixtures import NETWORKS, Branchy, captured, images, main, network_of, sides, vectors
+from fixtures import NETWORKS, Branchy, answer, captured, images, main, network_of, sides, vectors
 from modelstitch.cut import capture
 from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.replayed import Replayed
+from modelstitch.cut.replayed.recording import record
 from modelstitch.errors import IllegalCut, NotCuttable
 
 
@@ -62,6 +65,34 @@ def test_token_ids_that_are_all_zero_do_not_hide_what_crosses():
     ids = torch.zeros(2, 7, dtype=torch.long)
     halves = by_hooks(network_of("text"), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
     assert [cut.name for cut in halves.cuts] == [cut.name for cut in replayed("text").cuts]
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 3), (3, 11)])
+def test_sentences_of_other_lengths_are_taken_by_both_halves(rows, length):
+    halves, inputs = replayed("text"), NETWORKS["text"].inputs(rows, length)
+    for cut in halves.cuts:
+        value = halves.bottom(cut)(main(inputs), **sides(inputs))
+        assert torch.equal(halves.top(cut)(value, **sides(inputs)), answer(network_of("text"), inputs)), cut.name
+
+
+class Ends(nn.Module):
+    """Modules called after the ends of a network."""
+
+    def __init__(self):
+        super().__init__()
+        self.input, self.output, self.last = nn.Linear(6, 5), nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.output(torch.relu(self.input(x)))))
+
+
+def test_modules_called_input_and_output_do_not_hide_the_ends():
+    network, x = Ends(), vectors(3)
+    for halves in (by_hooks(network, x), capture(network, x)):
+        assert torch.equal(halves.bottom("input")(x), x)
+        assert torch.equal(halves.bottom("output")(x), network(x))
+        assert torch.equal(halves.bottom("input:2")(x), network.input(x))
+        assert torch.equal(halves.top("output:2")(halves.bottom("output:2")(x)), network(x))
 
 
 def test_the_way_and_the_reason_are_told():
@@ -411,6 +442,14 @@ def test_the_last_module_is_another_name_of_the_output():
     assert torch.equal(halves.top("fc")(network(x)["logits"])["logits"], network(x)["logits"])
 
 
+def test_a_module_that_ran_twice_is_no_name_of_the_output():
+    halves = by_hooks(network_of("twice"), vectors(2))
+    assert halves.find("last") == halves.find("output")
+    layer = nn.Linear(6, 6)
+    twice = by_hooks(nn.Sequential(layer, nn.Tanh(), layer), vectors(2))
+    assert [(cut.name, cut.aliases) for cut in twice.cuts] == [("input", ()), ("1", ()), ("output", ())]
+
+
 def test_a_layer_before_a_last_function_is_a_cut():
     network = Chained(lambda y: y.log_softmax(1))
     halves = by_hooks(network, vectors(2))
@@ -460,3 +499,47 @@ def test_a_side_input_without_a_batch_stays_as_it_is():
     halves = by_hooks(network, inputs)
     for cut in halves.cuts:
         assert torch.equal(halves.top(cut)(halves.bottom(cut)(*inputs), inputs[1]), network(*inputs)), cut.name
+
+
+# Halves inside networks
+
+
+class Joined(nn.Module):
+    """A bottom and a top, one after the other."""
+
+    def __init__(self, bottom, top):
+        super().__init__()
+        self.bottom, self.top = bottom, top
+
+    def forward(self, x):
+        return self.top(self.bottom(x))
+
+
+def test_a_network_made_of_replayed_halves_is_cut_inside_both():
+    one, other = (by_hooks(NETWORKS["branchy"].network(seed), images(2)) for seed in (0, 1))
+    network, x = Joined(one.bottom("block1"), other.top("block1")), images(3)
+    inside = record(frozen_view(network), (images(2),), {}).inside
+    # The top runs all layers of its network, seven, on noise; only those after the cut work on data.
+    assert (inside["bottom"], inside["top"], inside[""]) == (3, 4, 7)
+    again = by_hooks(network, images(2))
+    names = [cut.name for cut in again.cuts]
+    assert names[:4] == ["input", "bottom.run.view.stem", "bottom.run.view.block1", "bottom"]
+    assert names[4:] == ["top.run.view.block2", "output"]
+    for cut in again.cuts:
+        assert torch.equal(again.top(cut)(again.bottom(cut)(x)), network(x)), cut.name
+    assert hooks_on(again.view) == hooks_on(one.view) == hooks_on(other.view) == []
+
+
+def test_a_replayed_half_is_copied_and_shares_nothing_with_the_network():
+    halves, x = captured("branchy"), images(3)
+    below, above = copy.deepcopy(halves.bottom("block1")), copy.deepcopy(halves.top("block1"))
+    assert torch.equal(above(below(x)), network_of("branchy")(x))
+    memory = {t.data_ptr() for t in network_of("branchy").state_dict().values()}
+    assert not memory & {t.data_ptr() for half in (below, above) for t in half.state_dict().values()}
+
+
+def test_replayed_halves_are_pickled():
+    halves, x = captured("branchy"), images(3)
+    for cut in halves.cuts:
+        below, above = (pickle.loads(pickle.dumps(half)) for half in (halves.bottom(cut), halves.top(cut)))
+        assert torch.equal(above(below(x)), network_of("branchy")(x)), cut.name

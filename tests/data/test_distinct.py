@@ -50,6 +50,7 @@ NATURAL = {
     "as tokens": lambda: Arrays("data", ANSWERS.long()),
     "blank tiles": lambda: Arrays("data", blank(0.3)),
     "two of many images": lambda: Arrays("data", torch.cat([IMAGES, IMAGES[:2]])),
+    "two of a hundred": lambda: Arrays("data", torch.cat([IMAGES[:100], IMAGES[:2]])),
     "short sentences": lambda: Tokens("text", [[1], [2], [3, 4], [1], [2], [3, 4], [5], [1]]),
     "a few documents": lambda: Tokens("text", [*LONG, *LONG[:2]]),
 }

@@ -106,7 +106,9 @@ def check(data, inputs, targets):
     for found, wanted in ((data.inputs, inputs), (data.targets, targets)):
         assert type(found) is type(wanted)
         if wanted is not None:
-            assert all(torch.equal(a, b) for a, b in zip(leaves(found), leaves(wanted), strict=True))
+            for a, b in zip(leaves(found), leaves(wanted), strict=True):
+                assert a.dtype == b.dtype
+                assert torch.equal(a, b)
         if isinstance(wanted, dict):
             assert list(found) == list(wanted)
 
@@ -227,6 +229,19 @@ def test_documents_of_different_lengths_are_tokens(source):
     assert (type(data), data.name, data.ragged) == (Tokens, "text", True)
     assert documents_of(data) == DOCUMENTS
     assert data.targets is None or torch.equal(data.targets, KINDS)
+
+
+def test_documents_in_lists_where_those_of_a_batch_are_of_one_length():
+    batches = [([torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6])], KINDS[:2]), ([torch.tensor([7])], KINDS[2:3])]
+    assert documents_of(as_examples(loader(lambda i: batches[i], 2, None))) == [[1, 2, 3], [4, 5, 6], [7]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_two_numbers_an_example_are_two_inputs_whatever_the_batch(size):
+    data = as_examples(loader(lambda i: ((KINDS[i], LABELS[i]), SCORES[i]), 20, size))
+    check(data, (KINDS, LABELS[:20]), SCORES[:20])
+    named = as_examples(loader(lambda i: ((KINDS[i], LABELS[i]), {"a": SCORES[i], "b": SCORES[i]}), 20, size))
+    check(named, (KINDS, LABELS[:20]), {"a": SCORES[:20], "b": SCORES[:20]})
 
 
 def test_how_a_loader_pads_does_not_matter():

@@ -473,10 +473,10 @@ def test_a_permutation_cannot_be_followed_downhill(captured):
 
 def test_batch_norm_modes_are_two():
     # By the inner check: the public annotation already refuses a wrong word under the run-time checks of the tests.
+    unchecked = object.__new__(Job)
+    for name, value in {"family": Affine(), "by": Direct(), "batch_norm": "both"}.items():
+        object.__setattr__(unchecked, name, value)
     with pytest.raises(SettingError, match="batch_norm='both'\nfound: modes frozen, batch"):
-        unchecked = object.__new__(Job)
-        for name, value in {"family": Affine(), "by": Direct(), "batch_norm": "both"}.items():
-            object.__setattr__(unchecked, name, value)
         unchecked.check()
 
 

@@ -21,6 +21,7 @@ from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Permutation
 from modelstitch.stitching import stitch, stitched_from
 
+stitching_measure = importlib.import_module("modelstitch.stitching.measure")
 matching_fit = importlib.import_module("modelstitch.matching.fit")
 CUT = "block1"
 
@@ -137,7 +138,7 @@ def test_many_at_once_are_each_alone_and_stop_early(network, bottom):
 
 def test_its_record_says_what_it_is_and_keeps_no_stitch(network, monkeypatch):
     kept = []
-    monkeypatch.setattr("modelstitch.stitching.measure.stitch_bytes", lambda *_: kept.append(1))
+    monkeypatch.setattr(stitching_measure, "stitch_bytes", lambda *_: kept.append(1))
     networks = {"A": conv_net(7).eval(), "B": network}
     by = TaskLoss(epochs=1, batch_size=16, top="fresh")
     record = stitch(f"A@{CUT} -> B@{CUT}", networks, TRAIN, TEST, family=Identity(), by=by)

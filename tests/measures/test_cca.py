@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -12,8 +14,8 @@ from laws import assert_keeps, assert_streams, assert_survives, moved, normal, p
 from sklearn.cross_decomposition import CCA as ScikitCCA
 from sklearn.decomposition import PCA
 
-from modelstitch.errors import DataError, NumericalFailure, SettingError
-from modelstitch.measures import INVARIANCES
+from modelstitch.errors import DataError, NumericalFailure, SettingError, TooFewRows
+from modelstitch.measures import INVARIANCES, permutation_null
 from modelstitch.measures.cca import (
     CCA,
     PWCCA,
@@ -242,18 +244,71 @@ def test_few_dimensions_in_many_channels_are_fine():
     assert mean_cca_from_moments(streamed(wide, y)) == pytest.approx(mean_cca(x, y), rel=1e-9)
 
 
+def orthonormal(n, p, seed):
+    return torch.linalg.qr(centred_rows(normal(n, p, seed=seed))).Q
+
+
+def centred_rows(x):
+    return x - x.mean(0)
+
+
 @pytest.mark.parametrize("measure", ALL)
-def test_rows_that_force_a_perfect_correlation_are_refused(measure):
+@pytest.mark.parametrize(("n", "forced", "verb"), [(9, 0, ""), (8, 1, "is"), (7, 2, "are"), (6, 3, "are")])
+def test_correlations_that_are_forced_are_counted_in_a_warning(measure, n, forced, verb):
     # Channels of one variance, so that SVCCA keeps all of them.
-    x, y = normal(9, 4, seed=1), normal(9, 4, seed=2)
-    assert 0 < measure(x, y) < 1
-    for few in (8, 5, 3):
-        # On so few rows the last of SVCCA's components may hold less than its share.
-        fill = "[34]" if (measure, few) == (SVCCA, 5) else min(few - 1, 4)
-        with pytest.raises(DataError, match=f"{few} rows that fill {fill} and {fill} dimensions"):
-            measure(x[:few], y[:few])
-        with pytest.raises(DataError, match=f"{few} rows that fill {fill} and {fill} dimensions"):
-            measure.from_moments(streamed(x[:few], y[:few], 2))
+    x, y = orthonormal(n, 4, seed=1), orthonormal(n, 4, seed=2)
+    found = correlations(centred(x), centred(y))
+    assert int((found > 1 - 1e-9).sum()) == forced
+    for run in (measure, lambda a, b: measure.from_moments(streamed(a, b, 3))):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            value = run(x, y)
+        if measure is not PWCCA:
+            assert value == pytest.approx(found.mean(), abs=1e-9)
+        assert 0 < value < 1
+        assert [one.category for one in told] == [TooFewRows] * (forced > 0)
+        if forced:
+            assert f"{n} rows that fill 4 and 4 dimensions: {forced} of the 4 correlations {verb} 1" in str(
+                told[0].message
+            )
+            with pytest.warns(TooFewRows):
+                assert run(x, x) == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", ALL)
+def test_sixty_rows_of_thirty_and_thirty_channels_have_a_value(measure):
+    x, y = orthonormal(60, 30, seed=1), orthonormal(60, 30, seed=2)
+    with pytest.warns(TooFewRows, match="1 of the 30 correlations is 1 whatever the data; give more than 60 rows"):
+        assert 0.5 < measure(x, y) < 0.8
+
+
+@pytest.mark.parametrize("measure", ALL)
+@pytest.mark.parametrize(("n", "p", "q"), [(5, 4, 4), (5, 4, 2), (5, 2, 4), (4, 4, 4), (3, 1, 4)])
+def test_rows_that_one_side_fills_force_every_correlation_and_are_refused(measure, n, p, q):
+    x, y = orthonormal(n, min(p, n - 1), seed=1), orthonormal(n, min(q, n - 1), seed=2)
+    np.testing.assert_allclose(correlations(centred(x), centred(y)), 1.0)
+    for run in (measure, lambda a, b: measure.from_moments(streamed(a, b, 2))):
+        with pytest.raises(
+            DataError, match=f"{n} rows that fill . and . dimensions: any two such sets agree perfectly\n"
+        ):
+            run(x, y)
+
+
+def test_a_null_of_forced_correlations_warns_once():
+    x, y = orthonormal(8, 4, seed=1), orthonormal(8, 4, seed=2)
+    with pytest.warns(TooFewRows) as told:
+        permutation_null("cca", x, y, permutations=5)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("tiny", [1e-160, 1e-200, 1e-300, 1e200])
+def test_a_channel_of_any_unit_counts_in_cca(tiny):
+    x, y = sides(40, 4, 5)
+    units = torch.tensor([1.0, tiny, 1.0, 1.0], dtype=torch.float64)
+    assert mean_cca(x * units, y) == pytest.approx(mean_cca(x, y), abs=1e-9)
+    assert mean_cca(y, x * units) == pytest.approx(mean_cca(y, x), abs=1e-9)
+    with pytest.raises(NumericalFailure, match=r"too small to be squared|too large to square"):
+        mean_cca_from_moments(streamed(x * units, y))
 
 
 @pytest.mark.parametrize("measure", ALL)
@@ -280,8 +335,12 @@ def test_the_scale_neither_overflows_nor_underflows(measure):
     for scale in (1e-30, 1e30):
         assert measure(x * scale, y / scale) == pytest.approx(measure(x, y), rel=1e-9)
         assert measure.from_moments(streamed(x * scale, y / scale)) == pytest.approx(measure(x, y), rel=1e-9)
-    with pytest.raises(NumericalFailure, match="too large to be squared"):
-        measure(x * 1e158, y)
+    with pytest.raises(NumericalFailure, match="too large to square"):
+        streamed(x * 1e158, y)
+    with pytest.raises(NumericalFailure, match="values of x too small to be squared"):
+        measure.from_moments(streamed(x * 1e-158, y))
+    with pytest.raises(NumericalFailure, match="values of y too small to be squared"):
+        measure.from_moments(streamed(x, y * 1e-200))
 
 
 @pytest.mark.parametrize("measure", ALL)

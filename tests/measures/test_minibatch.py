@@ -268,8 +268,18 @@ def test_nothing_is_left_of_one_row_that_differs():
 
 def test_values_too_large_to_square_are_refused():
     x, y = sides(12, 3, 4)
-    with pytest.raises(NumericalFailure, match="activations of y too large to be squared"):
-        CKA_MINIBATCH(x, y * 1e120)
+    with pytest.raises(NumericalFailure, match=r"activations of y\[0\] too large to be squared"):
+        tabled([x], [y.double() * 1e120], 8).value(0, 0)
+
+
+@pytest.mark.parametrize("scale", [1e-75, 1e-100, 1e-160, 1e-200, 1e-300])
+def test_values_too_small_to_square_are_no_constant(scale):
+    x, y = sides(12, 3, 4)
+    table = tabled([x, x], [y.double() * scale, torch.full_like(y, 0.1)], 8)
+    with pytest.raises(NumericalFailure, match=r"values of y\[0\] too small to be squared"):
+        table.value(0, 0)
+    with pytest.raises(NumericalFailure, match=r"y\[1\] is constant"):
+        table.value(1, 1)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -84,3 +87,103 @@ def test_what_has_no_neighbours_is_refused(measure):
 def test_neighbours_no_nearer_than_the_rest_have_no_alignment():
     with pytest.raises(NumericalFailure, match="as near as everything else"):
         cknna(torch.arange(1.0, 31).view(30, 1), paired(30, 4, 4)[0])
+
+
+def exact_near(x, k):
+    """The k nearest rows by cosine in whole-number arithmetic, without any rounding: the float64 values as they are."""
+    rows = [[Fraction(value) for value in row] for row in x.tolist()]
+    squares = [sum(a * a for a in row) for row in rows]
+    found = []
+    for i, row in enumerate(rows):
+        products = [sum(a * b for a, b in zip(row, other, strict=True)) for other in rows]
+        # cos · |cos|, times the row's own squared length, which does not change the order.
+        cosines = [p * abs(p) / s for p, s in zip(products, squares, strict=True)]
+        order = sorted((j for j in range(len(rows)) if j != i), key=lambda j: (-cosines[j], j))
+        found.append(set(order[:k]))
+    return found
+
+
+def exact_cknna(x, y, k):
+    """CKNNA in sixty digits."""
+    with mpmath.workdps(60):
+        sides = []
+        for side in (x, y):
+            rows = [[mpmath.mpf(value) for value in row] for row in side.tolist()]
+            unit = [[a / mpmath.sqrt(mpmath.fdot(row, row)) for a in row] for row in rows]
+            kernel = [[mpmath.fdot(a, b) for b in unit] for a in unit]
+            sides.append(([[a - sum(row) / len(row) for a in row] for row in kernel], exact_near(side, k)))
+
+        def align(a, b):
+            return sum(a[0][i][j] * b[0][i][j] for i in range(len(x)) for j in a[1][i] & b[1][i])
+
+        return float(align(*sides) / mpmath.sqrt(align(sides[0], sides[0]) * align(sides[1], sides[1])))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 3e6, 1e9])
+def test_regression_rows_far_from_the_origin_keep_their_neighbours(offset, scale):
+    """Cosines rounded to twelve decimals gave unrelated rows a mutual_knn of 1.0 at 3e6."""
+    x, y = ((normal(30, 4, side) + offset) * scale for side in (1, 2))
+    expected = np.mean([len(a & b) / 10 for a, b in zip(exact_near(x, 10), exact_near(y, 10), strict=True)])
+    assert mutual_knn(x, y) == pytest.approx(expected, abs=1e-12)
+    # At 1e9 the chords keep six digits.
+    assert cknna(x, y) == pytest.approx(exact_cknna(x, y, 10), abs=1e-7 if offset < 1e9 else 1e-4)
+    related = x + 0.1 * scale * normal(30, 4, 3)
+    expected = np.mean([len(a & b) / 10 for a, b in zip(exact_near(x, 10), exact_near(related, 10), strict=True)])
+    assert mutual_knn(x, related) == pytest.approx(expected, abs=1e-12)
+    assert expected > 0.6
+
+
+def test_regression_unrelated_rows_share_neighbours_by_chance_at_any_offset():
+    values = [
+        [mutual_knn(normal(100, 16, seed) + offset, normal(100, 16, seed + 50) + offset) for seed in range(8)]
+        for offset in (0.0, 1e3, 3e6, 1e9)
+    ]
+    assert np.mean(values, axis=1) == pytest.approx([10 / 99] * 4, abs=0.02)
+
+
+def test_groups_of_near_rows_keep_their_order_within():
+    """Each group is a cloud of 1e-9 about a point of its own: no product of rows sees the order within."""
+    centres = 10 * normal(3, 5, 0).repeat_interleave(15, 0)
+    for spread in (1e-6, 1e-9):
+        x, y = (centres + spread * normal(45, 5, seed) for seed in (1, 2))
+        expected = np.mean([len(a & b) / 10 for a, b in zip(exact_near(x, 10), exact_near(y, 10), strict=True)])
+        assert mutual_knn(x, y) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ties_by_symmetry_go_to_the_first_whatever_rounding_says():
+    # The corners of a hypercube: many equal cosines, which a rotation rounds apart.
+    corners = torch.tensor([[1.0 if i >> bit & 1 else -1.0 for bit in range(6)] for i in range(64)]).double()
+    y = normal(64, 3, 1)
+    expected = mutual_knn(corners, y)
+    near = exact_near(corners, 10)
+    assert expected == pytest.approx(np.mean([len(a & b) / 10 for a, b in zip(near, exact_near(y, 10), strict=True)]))
+    for seed in range(5):
+        turn = torch.linalg.qr(normal(6, 6, seed)).Q
+        assert mutual_knn(corners @ turn, y) == expected
+        assert mutual_knn(0.1 * corners @ turn, y) == expected
+        assert mutual_knn(y, corners @ turn) == expected
+
+
+def test_rows_that_only_rounding_tells_apart_have_no_neighbours():
+    y = normal(40, 3, 1)
+    with pytest.raises(NumericalFailure, match=r"\d+ of 40 rows whose nearest rows differ .* by rounding alone"):
+        mutual_knn(normal(40, 4, 2) + 9e11, y)
+    for offset in (1e13, 1e15):
+        with pytest.raises(NumericalFailure, match="rounding"):
+            mutual_knn(normal(40, 4, 2) + offset, y)
+    # Multiples of one row lie in one direction.
+    with pytest.raises(NumericalFailure, match="by rounding alone"):
+        mutual_knn(normal(40, 1, 2).abs() * normal(1, 7, 3), y)
+
+
+def test_binary_rows_tie_exactly():
+    x = (normal(60, 3, 1) > 0).double() + 0.1
+    near = exact_near(x, 10)
+    y = normal(60, 3, 2)
+    expected = np.mean([len(a & b) / 10 for a, b in zip(near, exact_near(y, 10), strict=True)])
+    assert mutual_knn(x, y) == pytest.approx(expected, abs=1e-12)
+
+
+def normal(n, p, seed):
+    return torch.randn(n, p, generator=generator("neighbours far", n, p, seed), dtype=torch.float64)

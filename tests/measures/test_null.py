@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +78,60 @@ def test_wrong_requests_are_refused(measure, options, error, message):
 def test_rows_that_do_not_pair_are_refused():
     with pytest.raises(DataError, match="40 rows of x and 39 rows of y"):
         permutation_null("cka", rows(0), rows(1)[1:])
+
+
+def every_order(monkeypatch, n):
+    """All orders of n rows in place of random ones: the null becomes an enumeration."""
+    import importlib
+
+    orders = iter([torch.tensor(order) for order in itertools.permutations(range(n))])
+    module = importlib.import_module("modelstitch.measures.null")
+    monkeypatch.setattr(module.torch, "randperm", lambda n, generator: next(orders))
+
+
+def squared_correlation(x, y):
+    """Linear CKA of one channel a side, as a fraction."""
+    x, y = ([Fraction(value) - Fraction(sum(side), len(side)) for value in side] for side in (x, y))
+    across, own_x, own_y = (sum(a * b for a, b in zip(*both, strict=True)) for both in ((x, y), (x, x), (y, y)))
+    return across**2 / (own_x * own_y)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 0, 0]),
+        ([0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 0, 1]),
+        ([0, 1, 2, 0, 1, 2], [1, 0, 0, 2, 1, 2]),
+        ([0, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.7])
+def test_regression_ties_count_however_they_are_rounded(x, y, scale, monkeypatch):
+    value = squared_correlation(x, y)
+    as_similar = sum(squared_correlation(x, order) >= value for order in itertools.permutations(y))
+    sides = [scale * torch.tensor(side, dtype=torch.float64)[:, None] + 0.3 for side in (x, y)]
+    for measure in ("cka", "procrustes", "cca"):
+        every_order(monkeypatch, 6)
+        found = permutation_null(measure, *sides, permutations=720)
+        assert found.p == (1 + as_similar) / 721, measure
+
+
+def test_regression_binary_rows_have_the_p_of_the_hypergeometric_distribution():
+    """Twelve rows of zeros and ones: counted by exact value, p was .02 too low."""
+    from scipy.stats import hypergeom
+
+    for seed in range(6):
+        random = generator("null, binary", seed)
+        x, y = (torch.randint(0, 2, (12, 1), generator=random).double() for _ in "xy")
+        a, b, both = int(x.sum()), int(y.sum()), int((x * y).sum())
+        value = abs(12 * both - a * b)
+        exact = min(1.0, sum(hypergeom.pmf(k, 12, a, b) for k in range(13) if abs(12 * k - a * b) >= value))
+        found = permutation_null("cka", x, y, permutations=2000, seed=seed)
+        assert found.p == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 2000) ** 0.5 + 1e-3)
+
+
+def test_a_value_that_is_not_tied_is_not_counted():
+    x = rows(0).double()
+    # Nearer than any shuffle by more than rounding, and by little.
+    null = permutation_null("cka", x, x + 1e-4 * rows(1), permutations=50)
+    assert null.p == 1 / 51

@@ -194,8 +194,16 @@ def test_streamed_constant_activations_are_similar_to_nothing(from_moments):
 
 def test_values_too_large_to_square_are_refused():
     x, y = pair(0)
-    with pytest.raises(NumericalFailure, match="too large to be squared"):
-        procrustes_distance(x * 1e160, y)
+    with pytest.raises(NumericalFailure, match="too large to square"):
+        streamed(x * 1e160, y)
+
+
+@pytest.mark.parametrize("from_moments", FROM_MOMENTS)
+def test_values_too_small_to_square_are_no_constant(from_moments):
+    x, y = pair(0)
+    for scale in (1e-150, 1e-160, 1e-200):
+        with pytest.raises(NumericalFailure, match="values of y too small to be squared"):
+            from_moments(streamed(x, y * scale))
 
 
 @pytest.mark.parametrize("measure", BOTH)

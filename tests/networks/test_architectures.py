@@ -20,7 +20,17 @@ SMALL = {
     "resnet18": IMAGES,
     "resnet164": IMAGES,
     "vit": {"patch": 2, "depth": 2, "width": 6, "heads": 3, "channels": 1, "size": 8},
+    "gpt": {"vocabulary": 9, "width": 6, "depth": 2, "heads": 3, "longest": 8},
+    "unet": IMAGES,
 }
+
+
+def example_for(name, n=3):
+    """Random inputs that the small networks take."""
+    draw = generator("examples", name, n)
+    if name == "gpt":
+        return torch.randint(0, SMALL["gpt"]["vocabulary"], (n, 7), generator=draw)
+    return torch.randn(n, 1, 8, 8, generator=draw)
 
 
 def conv(x, weight, stride=1):
@@ -52,29 +62,57 @@ def resnet_oracle(x, w, stages, blocks):
     return np.maximum(norm(x, w, "bn"), 0).mean(axis=(2, 3)) @ w["fc.weight"].T + w["fc.bias"]
 
 
-def vit_oracle(x, w, patch=2, depth=2, heads=3):
-    def linear(x, name):
-        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+def linear(x, w, name):
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
-    def layer_norm(x, name):
-        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-        return x * w[f"{name}.weight"] + w[f"{name}.bias"]
 
-    sides = range(0, x.shape[2], patch)
-    kernel, shift = w["patches.conv.weight"], w["patches.conv.bias"]
-    cut_out = [x[:, :, i : i + patch, j : j + patch] for i in sides for j in sides]
-    tokens = np.stack([np.einsum("ncij,kcij->nk", part, kernel) + shift for part in cut_out], 1) + w["patches.place"]
+def layer_norm(x, w, name):
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return x * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def transformer_oracle(tokens, w, depth, heads, causal):
     for name in (f"blocks.{block}" for block in range(depth)):
-        qkv = linear(layer_norm(tokens, f"{name}.norm1"), f"{name}.attention.qkv")
+        qkv = linear(layer_norm(tokens, w, f"{name}.norm1"), w, f"{name}.attention.qkv")
         q, k, v = (np.split(part, heads, axis=-1) for part in np.split(qkv, 3, axis=-1))
         mixed = []
         for head in range(heads):
             scores = np.exp(np.einsum("nac,nbc->nab", q[head], k[head]) / np.sqrt(q[head].shape[-1]))
+            scores = np.tril(scores) if causal else scores
             mixed.append(scores / scores.sum(-1, keepdims=True) @ v[head])
-        tokens = tokens + linear(np.concatenate(mixed, -1), f"{name}.attention.mix")
-        hidden = linear(layer_norm(tokens, f"{name}.norm2"), f"{name}.mlp.0")
-        tokens = tokens + linear(hidden * scipy.stats.norm.cdf(hidden), f"{name}.mlp.2")
-    return linear(layer_norm(tokens, "norm").mean(axis=1), "fc")
+        tokens = tokens + linear(np.concatenate(mixed, -1), w, f"{name}.attention.mix")
+        hidden = linear(layer_norm(tokens, w, f"{name}.norm2"), w, f"{name}.mlp.0")
+        tokens = tokens + linear(hidden * scipy.stats.norm.cdf(hidden), w, f"{name}.mlp.2")
+    return layer_norm(tokens, w, "norm")
+
+
+def vit_oracle(x, w, patch=2, depth=2, heads=3):
+    sides = range(0, x.shape[2], patch)
+    kernel, shift = w["patches.conv.weight"], w["patches.conv.bias"]
+    cut_out = [x[:, :, i : i + patch, j : j + patch] for i in sides for j in sides]
+    tokens = np.stack([np.einsum("ncij,kcij->nk", part, kernel) + shift for part in cut_out], 1) + w["patches.place"]
+    return linear(transformer_oracle(tokens, w, depth, heads, causal=False).mean(axis=1), w, "fc")
+
+
+def gpt_oracle(x, w, depth=2, heads=3):
+    tokens = w["embedding.token.weight"][x.astype(int)] + w["embedding.place"][: x.shape[1]]
+    return linear(transformer_oracle(tokens, w, depth, heads, causal=True), w, "fc")
+
+
+def unet_oracle(x, w, depth=2):
+    def twice(x, name):
+        for i in (1, 2):
+            x = np.maximum(norm(conv(x, w[f"{name}.conv{i}.weight"]), w, f"{name}.bn{i}"), 0)
+        return x
+
+    def level(x, at):
+        if at == depth:
+            return x
+        below = level(twice(halved(x), f"u.down.{at}"), at + 1)
+        return twice(np.concatenate([below.repeat(2, 2).repeat(2, 3), x], 1), f"u.up.{at}")
+
+    x = twice(level(twice(x, "stem"), 0), "tail")
+    return conv(x, w["fc.weight"]) + w["fc.bias"].reshape(1, -1, 1, 1)
 
 
 def myrtle_oracle(x, w):
@@ -97,6 +135,8 @@ ORACLES = {
     "resnet18": partial(resnet_oracle, stages=4, blocks=2),
     "resnet164": partial(resnet_oracle, stages=3, blocks=27),
     "vit": vit_oracle,
+    "gpt": gpt_oracle,
+    "unet": unet_oracle,
 }
 
 
@@ -111,7 +151,7 @@ def test_outputs_agree_with_the_definition(name):
                 tensor.copy_(0.2 + torch.rand(tensor.shape, generator=draw) - 0.5 * (tensor.dim() > 1))
                 # Eighty blocks of this size would pass the largest float.
                 tensor.mul_(0.1 if name == "resnet164" and tensor.dim() == 4 else 1.0)
-    x = torch.randn(3, 1, 8, 8, generator=draw)
+    x = example_for(name)
     weights = {key: value.double().numpy() for key, value in network.state_dict().items()}
     wanted = ORACLES[name](x.double().numpy(), weights)
     np.testing.assert_allclose(network(x).detach().numpy(), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
@@ -177,6 +217,57 @@ def test_vit_halves_are_the_whole_at_every_legal_cut():
     with torch.no_grad():
         for cut in captured.cuts:
             assert torch.equal(captured.top(cut)(captured.bottom(cut)(x)), network(x)), cut
+
+
+CUTS = {
+    "gpt": {"embedding": "tokens", "blocks.0": "tokens", "blocks.1": "tokens"},
+    "unet": {"stem": "map", "u.cat:2": "map", "u.up.0": "map", "tail": "map"},
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_halves_are_the_whole_at_every_legal_cut(name):
+    network = build(name, seed=0, **SMALL[name]).eval()
+    captured = capture(network, example_for(name))
+    assert not captured.replayed
+    assert {cut.name: cut.kind for cut in captured.cuts if cut.block} == CUTS[name]
+    inputs = [example_for(name, 5), example_for(name, 1)]
+    # A text may be of any length, the longest and the shortest among them.
+    inputs += [torch.randint(0, 9, (2, length)) for length in (1, 5, 8)] if name == "gpt" else []
+    for x in inputs:
+        with torch.no_grad():
+            whole = network(x)
+            for cut in captured.cuts:
+                assert torch.equal(captured.top(cut)(captured.bottom(cut)(x)), whole), cut
+
+
+def test_a_token_sees_none_after_it():
+    network, x = build("gpt", seed=0, **SMALL["gpt"]).eval(), example_for("gpt")
+    changed = x.clone()
+    changed[:, 4] = (x[:, 4] + 1) % 9
+    with torch.no_grad():
+        before, after = network(x), network(changed)
+    assert torch.allclose(before[:, :4], after[:, :4], atol=1e-6)
+    assert all(not torch.allclose(before[:, i], after[:, i], atol=1e-4) for i in range(4, 7))
+
+
+REFUSED = {
+    "gpt": (torch.zeros(2, 9).long(), "a language model for 8 tokens\nfound: a text of 9"),
+    "unet": (torch.zeros(2, 1, 8, 6), "a U-Net that goes down to 1/4 of the image\nfound: images of 8 x 6 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_inputs_of_a_size_that_is_not_taken_are_refused(name):
+    x, message = REFUSED[name]
+    with pytest.raises(ShapeMismatch, match=message):
+        build(name, seed=0, **SMALL[name])(x)
+
+
+@pytest.mark.parametrize(("name", "options"), [("gpt", {"heads": 5}), ("gpt", {"heads": 0}), ("unet", {"depth": 0})])
+def test_options_that_build_nothing_are_refused(name, options):
+    with pytest.raises(SettingError, match=r"a language model with|a U-Net of depth 0"):
+        build(name, seed=0, **options)
 
 
 @pytest.mark.parametrize("options", [{"size": 30}, {"heads": 5}, {"patch": 0}])

@@ -22,7 +22,7 @@ from modelstitch.pretraining import (
 )
 from modelstitch.seeding import generator
 from modelstitch.support.settings import spelled
-from modelstitch.tasks import MultiLabel, Regression
+from modelstitch.tasks import MultiLabel, NextToken, Regression
 
 SCHEDULE = Schedule(epochs=1)
 STORE = "modelstitch.pretraining.store"
@@ -318,3 +318,16 @@ def test_a_vocabulary_holds_the_tokens_of_every_set():
 def test_outputs_that_cannot_be_told_are_asked_for():
     with pytest.raises(SettingError, match="targets of type NoneType\ndo:    name it: classes"):
         data_options("mlp", Held(torch.zeros(4, 3), None))
+
+
+def test_a_language_model_learns_to_count(tmp_path):
+    counted = (torch.arange(8) + torch.arange(40)[:, None]) % 10
+    texts = Split(*(Held(one, one, "texts") for one in (counted, counted[:5])))
+    config = train_network(
+        "gpt", texts, seed=0, folder=tmp_path, schedule=Schedule(60, 8, 0.1), width=8, depth=1, heads=2
+    )
+    assert config["options"] == {"vocabulary": 10, "longest": 8, "width": 8, "depth": 1, "heads": 2}
+    assert config["task"] == spelled(NextToken())
+    assert config["test"]["nats"] < 0.3
+    assert config["test"].keys() == {"nats", "perplexity", "error"}
+    assert config["training"]["curve"][0]["loss"] == pytest.approx(2.3, abs=0.3)

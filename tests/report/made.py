@@ -9,7 +9,7 @@ import pandas as pd
 
 from modelstitch.comparison.comparison import Comparison, Similarity
 from modelstitch.recipe import Claim
-from modelstitch.records import Record, Records, open_records
+from modelstitch.records import MeasureRow, Record, Records, ScoreRow, open_records
 from modelstitch.report import Findings, Reference
 
 SEEDS = Path(__file__).parents[2] / "results" / "fashion_mnist_seeds"
@@ -25,7 +25,6 @@ CLAIMS = [
         at_least=10.0,
     ),
 ]
-_VALUES = ("error", "error_top", "error_bottom", "loss", "loss_top", "loss_bottom", "agreement_top", "agreement_bottom")
 
 
 def real(**more):
@@ -43,8 +42,9 @@ def real(**more):
     )
 
 
-def record(bottom="A", top="B", cut="layer1", top_cut=None, penalty=1.0, half=0.5, control="", family="Affine", **more):
-    """A record with the penalty asked for and its interval of twice ``half``."""
+def record(bottom="A", top="B", cut="layer1", top_cut=None, penalty=1.0, half=0.5, control="", family="affine", **more):
+    """A record with the penalty asked for and its interval of twice ``half``, in points unless ``score`` is another."""
+    score, unit = more.pop("score", ("error", "points"))
     top_cut = top_cut or cut
     depths = {name: (i + 1) / (len(CUTS) + 1) for i, name in enumerate(CUTS)}
     asked = {
@@ -53,10 +53,12 @@ def record(bottom="A", top="B", cut="layer1", top_cut=None, penalty=1.0, half=0.
         "bottom_depth": depths.get(cut, 0.5),
         "top_depth": depths.get(top_cut, 0.5),
         **dict.fromkeys(("bottom_weights", "top_weights", "fit_data", "test_data", "commit"), "0123"),
+        **dict.fromkeys(("bottom_graph", "top_graph"), ""),
+        "task": '{"name": "classification"}',
         "data": "digits",
         "n_fit": 1500,
         "n_test": 297,
-        "matching": "Ridge",
+        "matching": '{"name": "direct", "ridge": 0.1}',
         "batch_norm": "frozen",
         "seed": 0,
         "seconds": 1.0,
@@ -65,17 +67,16 @@ def record(bottom="A", top="B", cut="layer1", top_cut=None, penalty=1.0, half=0.
         "versions": {"torch": "2.13.0"},
         "created": "2026-01-01",
     }
-    found = {"status": "ok", **dict.fromkeys(_VALUES, 0.5), "penalty": float(penalty)}
-    found |= {
-        "penalty_low": penalty - half,
-        "penalty_high": penalty + half,
-        "cka": 0.9,
-        "procrustes": 0.2 + penalty / 99,
-    }
-    found |= dict.fromkeys(("loss_penalty", "loss_penalty_low", "loss_penalty_high"), 0.0)
+    scores = [ScoreRow(score, unit, "lower", *(0.5,) * 3, float(penalty), penalty - half, penalty + half)]
+    scores += [ScoreRow("loss", "nats", "lower", *(0.5,) * 3, *(0.0,) * 3)] if score == "error" else []
+    values = {"agreement_top": 0.5, "agreement_bottom": 0.5, "cka": 0.9, "procrustes": 0.2 + penalty / 99}
+    values |= more.pop("values", {})
+    measures = [MeasureRow(name, value) for name, value in values.items()]
+    found = {"status": "ok", "scores": tuple(scores), "measures": tuple(measures)}
     if more.get("status") == "failed":
         found = {}
     names = {"bottom_network": bottom, "top_network": top, "bottom_cut": cut, "top_cut": top_cut}
+    family = json.dumps({"name": family, "kernel": 1} if family == "affine" else {"name": family})
     return Record(**{**asked, **found, **names, "control": control, "family": family, **more})
 
 
@@ -83,7 +84,7 @@ def frame(*records):
     return Records(records).to_pandas()
 
 
-def grid(names=("A", "B"), families=("Affine", "Orthogonal"), cuts=CUTS):
+def grid(names=("A", "B"), families=("affine", "orthogonal"), cuts=CUTS):
     """Every cut into every cut, both ways, by each family; untrained bottoms, networks with themselves, a failure."""
     made = []
     for a in names:
@@ -92,9 +93,9 @@ def grid(names=("A", "B"), families=("Affine", "Orthogonal"), cuts=CUTS):
                 for i, cut in enumerate(cuts):
                     for j, top_cut in enumerate(cuts):
                         curve = tuple(0.5 * math.exp(-epoch) for epoch in range(3))
-                        made.append(record(a, b, cut, top_cut, i - j + 0.7, family=family, learning_curve=curve))
+                        made.append(record(a, b, cut, top_cut, i - j + 0.7, family=family, curve=curve))
                     made.append(record(a, b, cut, penalty=9.0 * i, control="untrained", family=family))
-        made.append(record(a, a, penalty=0.0, half=0.0, control="self", family="Identity"))
+        made.append(record(a, a, penalty=0.0, half=0.0, control="self", family="identity"))
     failed = record(*names[:2], status="failed", reason=f"not finite {names[0]}", family=families[0], seed=9)
     return frame(*made, failed)
 

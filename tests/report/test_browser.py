@@ -164,7 +164,7 @@ def test_a_stitching_can_be_picked_by_name(show):
     Select(page.find_element(By.ID, "pair")).select_by_value("B → A")
     names = Select(page.find_element(By.ID, "picked"))
     assert not any("A → B" in option.text for option in names.options)
-    names.select_by_visible_text("layer1 → layer3 · Orthogonal")
+    names.select_by_visible_text("layer1 → layer3 · Orthogonal()")
     assert "B@layer1 -> A@layer3" in text_of(page, "record")
 
 
@@ -183,7 +183,7 @@ def test_a_pair_picked_stands_out_and_its_map_is_shown(show):
 def test_a_setting_picked_is_alone_on_the_page(show):
     page = show("layers")
     count = len(page.find_elements(By.CSS_SELECTOR, "#chart-scatter .role-mark.mark-symbol path"))
-    Select(page.find_element(By.ID, "setting")).select_by_value("Affine")
+    Select(page.find_element(By.ID, "setting")).select_by_value("Affine(kernel=1)")
     selector = "#chart-scatter .role-mark.mark-symbol path"
     WebDriverWait(page, 5).until(lambda page: len(page.find_elements(By.CSS_SELECTOR, selector)) == count // 2)
 

@@ -8,11 +8,11 @@ import pytest
 from made import frame, grid, layers, nothing, real, record
 
 from modelstitch.errors import SettingError
-from modelstitch.records import CONTROLS
-from modelstitch.report import Reference, charts, tables, write_figures
+from modelstitch.report import Reference, charts, write_figures
 from modelstitch.report.charts import Names
 from modelstitch.report.gallery import Gallery
 from modelstitch.report.tables import controls
+from modelstitch.vocabulary import CONTROLS
 
 ALL = ["untrained", "penalty", "scatter", "measure_over_depth", "penalty_map", "similarity_map", "learning", "training"]
 
@@ -25,7 +25,7 @@ def test_a_chart_is_there_when_it_has_something_to_show():
     assert shown(layers()) == set(ALL)
     assert shown(nothing()) == set()
     assert shown(real()) == {"untrained", "penalty", "scatter", "measure_over_depth", "training"}
-    one = frame(record(cka=None, procrustes=None))
+    one = frame(record(values={"cka": None, "procrustes": None}))
     assert shown(dataclasses.replace(nothing(), records=one)) == {"penalty"}
 
 
@@ -36,8 +36,23 @@ def test_each_control_has_a_chart_and_a_line_in_the_table(control):
     assert f"datum.control == '{control}'" in str(found.screen()[control].to_dict())
     ((kind, networks, valued, told),) = controls(found).rows
     assert (networks, valued, told) == ("A → B", "1 of 1", "+7.00 (layer1) to +7.00 (layer1)")
-    assert len({*tables.CONTROLS.values()}) == len(CONTROLS)
-    assert kind == tables.CONTROLS[control]
+    assert kind == CONTROLS[control].title
+
+
+def test_a_measure_that_nobody_knows_is_drawn_too():
+    found = Gallery(
+        dataclasses.replace(nothing(), records=frame(record(values={"my_measure": 0.3}), record(cut="layer2")))
+    )
+    assert found.measures == {"cka": "linear CKA", "procrustes": "Procrustes distance", "my_measure": "my measure"}
+    assert "scatter_my_measure" in found.print()
+
+
+def test_a_map_of_small_penalties_has_a_scale_of_its_own():
+    crossed = [record(cut=cut, top_cut="layer1", penalty=0.3, score=("r2", "R²")) for cut in ("layer1", "layer2")]
+    drawn = str(Gallery(dataclasses.replace(nothing(), records=frame(*crossed))).screen()["penalty_map"].to_dict())
+    assert "'domain': [-0.3, 0.3]" in drawn
+    assert "'values': [-0.3, -0.1, -0.03, -0.01, 0.0, 0.01, 0.03, 0.1, 0.3]" in drawn
+    assert "'title': 'penalty, R²'" in drawn
 
 
 def test_one_bottom_a_top_is_no_map():
@@ -114,7 +129,7 @@ def test_names_of_published_curves_do_not_stand_on_each_other():
 @pytest.mark.parametrize(
     ("settings", "limit"),
     [
-        (("Affine(), TaskLoss(epochs=4, learning_rate=0.003)", "Identity(), TaskLoss(top="fresh", epochs=10, top='fresh')"), True),
+        (("Affine(), TaskLoss(epochs=4, learning_rate=0.003)", "Identity(), FineTune(epochs=10, top='fresh')"), True),
         (("TaskLoss(epochs=4, learning_rate=0.003)", "TaskLoss(epochs=4, learning_rate=0.003, patience=2)"), False),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_policy_names_each_script_and_forbids_the_rest(whole):
 def test_each_control_is_drawn_and_said_to_be_what_it_is():
     told = {
         "stem_reset": "a fresh first layer",
-        "noise": "that of guessing one class",
+        "noise": "that of a guess",
         "shuffled": "beside another's",
     }
     records = frame(record(), *(record(control=control) for control in told))
@@ -181,7 +181,7 @@ def test_a_run_that_found_nothing_says_so():
 
 def test_a_large_run_stays_small():
     names = tuple("ABCDEFGHIJ")
-    records = grid(names, families=("Affine", "Orthogonal"))
+    records = grid(names, families=("affine", "orthogonal"))
     assert len(records) > 3000
     # Records with every measure and a longer name take half as much again: still below 5 MB.
     assert len(page(layers(names, records=records)).encode()) < 3e6
@@ -207,6 +207,36 @@ print("torch" in sys.modules)
 def test_reports_load_no_torch():
     told = subprocess.run([sys.executable, "-c", MADE], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["False"]
+
+
+def test_a_page_of_another_score_speaks_of_it():
+    records = frame(
+        *(record(cut=cut, top_cut=top, penalty=0.02, half=0.01, score=("r2", "R²")) for cut in CUTS for top in CUTS)
+    )
+    shown = Read(page(layers(records=records, verdicts=[Claim(claim="all", at_most=0.1)])))
+    text = " ".join(shown.text.split())
+    for told in (
+        "how much worse the r2 of the stitched network is",
+        "each at most 0.1 R²",
+        "+0.0200 [+0.0100, +0.0300]",
+    ):
+        assert told in text
+    held = json.loads(next(text for kind, text in shown.scripts if kind))
+    assert held["charts"]["penalty"]["layer"][3]["encoding"]["y"]["title"] == "penalty, R² of r2"
+    assert held["words"]["titles"]["penalty"] == "penalty, R²"
+    assert held["words"]["titles"]["r2_top"] == "r2 of the top, R²"
+    assert held["words"]["decimals"] == {"R²": 4}
+
+
+def test_a_page_of_two_tasks_tells_the_unit_of_each():
+    other = record(cut="layer2", score=("r2", "R²"), task='{"name": "regression"}')
+    text = " ".join(Read(page(layers(records=frame(record(), other), verdicts=[]))).text.split())
+    for told in (
+        "how much worse the test error or r2",
+        "Penalty in points of test error or R² of r2",
+        "test error 0.50 %",
+    ):
+        assert told in text
 
 
 def test_claims_of_the_cuts_can_be_narrowed_on_the_page():

@@ -1,17 +1,14 @@
 """Rows: what a pair and a setting are, which stitching a curve shows, and JSON that stays data."""
 
 import json
-import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from made import HOSTILE, frame, grid, record
 
-from modelstitch.measures import MEASURES as CATALOGUE
 from modelstitch.records import Records
-from modelstitch.records.record import COLUMNS
-from modelstitch.report.rows import DISTANCES, MEASURES, names_of, packed, prepared, rows_of, script_json
+from modelstitch.report.rows import farthest, measures_of, names_of, packed, prepared, rows_of, script_json
 
 
 def test_only_what_differs_names_a_setting():
@@ -22,7 +19,7 @@ def test_only_what_differs_names_a_setting():
 
 
 def test_a_network_with_itself_makes_no_setting():
-    made = prepared(frame(record(), record("A", "A", control="self", family="Identity")))
+    made = prepared(frame(record(), record("A", "A", control="self", family="identity")))
     assert names_of(made, "setting") == [""]
     assert names_of(made, "pair") == ["A → B"]
     mixed = prepared(grid())
@@ -30,7 +27,7 @@ def test_a_network_with_itself_makes_no_setting():
 
 
 def test_a_curve_shows_the_top_at_the_nearest_depth():
-    made = prepared(grid(families=("Affine",)))
+    made = prepared(grid(families=("affine",)))
     shown = made[made["matched"] & (made["control"] == "") & (made["status"] == "ok")]
     assert (shown["bottom_cut"] == shown["top_cut"]).all()
     assert len(shown) == 8
@@ -68,10 +65,15 @@ def test_no_text_can_end_a_block_of_json(text):
     assert json.loads(held) == {text: [text]}
 
 
-def test_the_measures_are_those_of_a_record_and_of_the_catalogue():
-    assert set(MEASURES) == set(CATALOGUE) & set(COLUMNS)
-    for name in MEASURES:
-        promises = CATALOGUE[name].promises
-        assert (name in DISTANCES) is not promises.higher_is_more_similar
-        assert DISTANCES.get(name, promises.range[1]) == pytest.approx(promises.range[1])
-    assert all(math.isfinite(most) for most in DISTANCES.values())
+def test_settings_read_as_python_would_write_them():
+    (one,) = prepared(frame(record())).to_dict("records")
+    assert (one["family"], one["matching"]) == ("Affine(kernel=1)", "Direct(ridge=0.1)")
+    assert one["task"] == "Classification()"
+
+
+def test_the_measures_are_those_of_activations_and_those_that_nobody_knows():
+    told = measures_of(frame(record(values={"mine": 0.5, "residual": 0.1})))
+    assert (told["cka"], told["mine"]) == ("linear CKA", "mine")
+    assert not {"residual", "agreement_top", "error", "loss_penalty", "penalty", "seconds"} & set(told)
+    assert (farthest("cka"), farthest("mine")) == (None, None)
+    assert farthest("procrustes") == pytest.approx(2**0.5)

@@ -63,14 +63,15 @@ def test_seeds_of_the_matching_are_averaged_within_a_pair_and_count_as_one():
 def test_what_differs_in_more_than_the_seed_stays_apart():
     told = [
         *pairs(1.0, 2.0),
-        *pairs(1.0, family="Orthogonal"),
+        *pairs(1.0, family="orthogonal"),
         *pairs(1.0, control="untrained"),
         *pairs(1.0, batch_norm="batch"),
         *pairs(1.0, n_fit=99),
         *pairs(1.0, cut="layer2"),
+        *pairs(1.0, task='{"name": "regression"}'),
         record("net-0", "other"),
     ]
-    assert [one["n_pairs"] for one in rows(*told)] == [2, 1, 1, 1, 1, 1, 1]
+    assert [one["n_pairs"] for one in rows(*told)] == [2, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_a_failed_pair_leaves_its_kind_without_a_mean():

@@ -108,6 +108,15 @@ def test_what_a_family_finds_its_stitch_can_become(family):
     check_is_the_map(stitch.eval(), x, "vector", expected.float())
 
 
+@pytest.mark.parametrize("family", [family for family in FAMILIES.values() if family.fitted], ids=lambda f: f.name)
+def test_a_stitch_that_is_assigned_forgets_what_it_learnt(family):
+    cut = CUTS["vector"]
+    x, (weight, bias) = values(cut, n=40), map_of(family(), 3, 3)
+    stitch = learnt(family, cut)
+    stitch.assign(weight, bias, x.mean(0), torch.cov(x.T, correction=0))
+    check_is_the_map(stitch.eval(), x, "vector", x @ weight.T + bias)
+
+
 # Copies and files
 
 
@@ -137,10 +146,12 @@ def check_is_a_copy(stitch, other, x):
 def learnt(family, cut):
     """A stitch that is neither fresh nor at a closed form."""
     stitch = made(family(), cut, cut)
-    optimiser = torch.optim.SGD(stitch.parameters(), lr=0.05) if family.trainable else None
+    optimiser = torch.optim.SGD(stitch.parameters(), lr=0.1) if family.trainable else None
     for seed in range(2 if optimiser else 0):
         optimiser.zero_grad()
-        stitch(values(cut, seed=seed)).square().mean().backward()
+        x = values(cut, seed=seed)
+        # No square alone: a rotation keeps it, and would learn nothing.
+        (stitch(x) - x.roll(1, 0)).square().mean().backward()
         optimiser.step()
     return stitch
 

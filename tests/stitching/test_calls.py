@@ -5,16 +5,14 @@ import dataclasses
 import importlib
 from collections import Counter
 
-import modelstitch.stitching.measured
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import modelstitch.stitching.controls
+from modelstitch.activations import Activations
 from modelstitch.comparison import compare_all
 from modelstitch.compute import Compute
-from modelstitch.cut import capture_of
 from modelstitch.cut.place import Cut
 from modelstitch.data import Samples
 from modelstitch.errors import (
@@ -23,15 +21,18 @@ from modelstitch.errors import (
     ShapeMismatch,
 )
 from modelstitch.matching import Direct, TaskLoss
-from modelstitch.networks import build, weights_fingerprint
+from modelstitch.networks import Network, build, weights_fingerprint
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.records import Store, open_records
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
-from modelstitch.stitching import Setting, prepare
+from modelstitch.stitching import Setting, pairings, run, stitch, stitch_all
 from modelstitch.stitching.places import matching_cuts
-from modelstitch.sweep import groups, stitch, stitch_all
+from modelstitch.tasks import Classification
 
+controls_module, pairing_module = (
+    importlib.import_module(f"modelstitch.stitching.{name}") for name in ("controls", "pairing")
+)
 matching_fit = importlib.import_module("modelstitch.matching.fit")
 BY = TaskLoss(epochs=1, batch_size=16)
 
@@ -79,16 +80,15 @@ def test_every_matching_cut_in_both_directions_then_the_controls(records):
     ways = [f"{one}@{cut} -> {other}@{cut}" for one, other in ("AB", "BA") for cut in cuts]
     selves = [f"{one}@{cut} -> {one}@{cut}" for one in "AB" for cut in cuts]
     assert places == [("", s) for s in ways] + [("self", s) for s in selves] + [("untrained", s) for s in ways]
-    assert all(record.status == "ok" and len(record.learning_curve) == 1 for record in records.only(control=""))
+    assert all(record.status == "ok" and len(record.curve) == 1 for record in records.only(control=""))
     assert len({record.key for record in records}) == len(records)
 
 
 def test_self_stitching_costs_exactly_nothing(records):
     for record in records.only(control="self"):
-        assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0)
-        assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0)
-        assert record.agreement_top == 1
-        assert record.cka == pytest.approx(1, abs=1e-12)
+        assert [(each.penalty, each.low, each.high) for each in record.scores] == [(0, 0, 0)] * 2
+        assert record.measure("agreement_top") == 1
+        assert record.measure("cka") == pytest.approx(1, abs=1e-12)
 
 
 def test_untrained_bottoms_are_other_networks(records, networks):
@@ -120,17 +120,17 @@ def controlled():
 def assert_guessing(records):
     """The law of noise and of shuffled pairs: no better than chance, which errs two times in three, give or take."""
     for record in records:
-        assert record.error > 45, record.stitching
+        assert record.score("error").stitched > 45, record.stitching
 
 
 def test_nothing_is_learnt_from_noise_or_from_shuffled_pairs(controlled):
     for records in controlled[0]:
-        assert max(record.error for record in records.only(control="")) < 10
+        assert max(record.score("error").stitched for record in records.only(control="")) < 10
         for control in ("noise", "shuffled"):
             assert len(records.only(control=control)) == len(records.only(control="")) == 2
             assert_guessing(records.only(control=control))
-        assert max(record.cka for record in records.only(control="noise")) < 0.1
-        assert min(record.cka for record in records.only(control="shuffled")) > 0.3
+        assert max(record.measure("cka") for record in records.only(control="noise")) < 0.1
+        assert min(record.measure("cka") for record in records.only(control="shuffled")) > 0.3
 
 
 @pytest.mark.parametrize("control", ["noise", "shuffled"])
@@ -139,7 +139,7 @@ def test_canary_the_law_of_guessing_sees_what_leaks(controlled, monkeypatch, con
         "noise": lambda bottom, cuts, train, **_: bottom,
         "shuffled": lambda train, seed: (train, train),
     }
-    monkeypatch.setattr(modelstitch.stitching.controls, control, leaks[control])
+    monkeypatch.setattr(controls_module, control, leaks[control])
     records = stitch_all(*controlled[1], by=Direct(), controls=(control,))
     with pytest.raises(AssertionError, match="@layer"):
         assert_guessing(records.only(control=control))
@@ -183,8 +183,8 @@ def test_a_stitching_alone_is_the_one_in_the_sweep(networks, records):
 def test_the_default_and_the_same_by_hand_are_one_record(networks):
     asked = ("A@layer1 -> B@layer1", networks, TRAIN, TEST)
     found = stitch(*asked, by=TaskLoss(batch_size=32, learning_rate=0.01))
-    assert "epochs=None" not in found.matching
-    by = TaskLoss(epochs=len(found.learning_curve), batch_size=32, learning_rate=0.01)
+    assert '"epochs": null' not in found.matching
+    by = TaskLoss(epochs=len(found.curve), batch_size=32, learning_rate=0.01)
     assert_same_records([stitch(*asked, by=by)], [found])
 
 
@@ -219,14 +219,13 @@ def test_another_order_of_the_networks_gives_the_same_stitchings(networks, recor
 
 
 def test_canary_same_answer_catches_a_seed_that_depends_on_the_order(networks, records, monkeypatch):
-    module = modelstitch.stitching.measured
-    right, calls = module.fit_all, []
+    right, calls = pairing_module.Job, []
 
-    def ordered(*given, **options):
+    def ordered(family, by, task, sources, batch_norm, seed):
         calls.append(None)
-        return right(*given, **{**options, "seed": len(calls)})
+        return right(family, by, task, sources, batch_norm, len(calls))
 
-    monkeypatch.setattr(module, "fit_all", ordered)
+    monkeypatch.setattr(pairing_module, "Job", ordered)
     with pytest.raises(AssertionError):
         assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, controls=()), records[:4])
 
@@ -259,20 +258,45 @@ def test_killed_and_resumed_is_uninterrupted(networks, records, tmp_path):
     assert_same_records(stitch_all(*networks.values(), TRAIN, TEST, by=BY, store=Interrupted(path, 0)), records)
 
 
+def rows_run(monkeypatch):
+    """How many rows each bottom network has run, by its weights; a batch that checks the bits is no pass."""
+    seen = Counter()
+    right = Activations._run
+
+    def counted(self, cuts, index, full):
+        seen[weights_fingerprint(self.captured.view), len(self.examples)] += len(index)
+        return right(self, cuts, index, full)
+
+    monkeypatch.setattr(Activations, "_run", counted)
+    monkeypatch.setattr(Activations, "_steady", lambda self, cuts: list(cuts))
+    return seen
+
+
+def assert_each_bottom_runs_once(seen, networks):
+    for network in networks:
+        for data in (TRAIN, TEST):
+            assert seen[weights_fingerprint(network), len(data)] == len(data)
+
+
+@pytest.mark.parametrize("by", [Direct(), TaskLoss(epochs=3, batch_size=16)], ids=["direct", "task"])
 @pytest.mark.parametrize("widths", [(5,), (5, 4, 4)])
-def test_each_bottom_runs_once_over_each_split_whatever_the_number_of_cuts(monkeypatch, widths):
-    passes = Counter()
-    for module, name in ((groups, "sweep"), (modelstitch.stitching.measured, "one"), (matching_fit, "fit")):
-        right = module.moments_or_failures
+def test_each_bottom_runs_once_an_example_whatever_the_number_of_cuts_and_passes(monkeypatch, widths, by):
+    networks = mlp(0, widths), mlp(1, widths)
+    seen = rows_run(monkeypatch)
+    found = stitch_all(*networks, TRAIN, TEST, by=by)
+    assert len(found) == 6 * len(widths)
+    assert_each_bottom_runs_once(seen, networks)
+    # So does each untrained twin; the two have the same weights.
+    twin = {n: count for (weights, n), count in seen.items() if weights not in map(weights_fingerprint, networks)}
+    assert twin == {50: 2 * 50, 30: 2 * 30}
 
-        def counted(a, b, pairs, *given, name=name, right=right, **options):
-            passes[name] += bool(pairs)
-            return right(a, b, pairs, *given, **options)
 
-        monkeypatch.setattr(module, "moments_or_failures", counted)
-    found = stitch_all(mlp(0, widths), mlp(1, widths), TRAIN, TEST, by=Direct(), controls=())
-    assert len(found) == 2 * len(widths)
-    assert +passes == {"sweep": 2}
+def test_canary_the_law_of_once_catches_a_pass_that_keeps_nothing(monkeypatch):
+    networks = mlp(0), mlp(1)
+    seen = rows_run(monkeypatch)
+    stitch_all(*networks, TRAIN, TEST, by=BY, compute=Compute(memory=0.0))
+    with pytest.raises(AssertionError):
+        assert_each_bottom_runs_once(seen, networks)
 
 
 # Splits
@@ -282,7 +306,7 @@ def assert_never_sees_the_test(run):
     """The law: another test set gives the same stitch, whose train-set numbers say so."""
     one, other = run(TEST), run(points(30, 2))
     assert one.test_data != other.test_data
-    assert (one.residual, one.learning_curve) == (other.residual, other.learning_curve)
+    assert (one.measure("residual"), one.curve) == (other.measure("residual"), other.curve)
 
 
 def test_the_test_set_does_not_reach_the_stitch(networks):
@@ -290,21 +314,9 @@ def test_the_test_set_does_not_reach_the_stitch(networks):
 
 
 def test_canary_the_split_law_catches_statistics_of_the_test_set(networks, monkeypatch):
-    module = modelstitch.stitching.measured
-    right = module.fit_all
-
-    def leaking(family, halves, train, **options):
-        ((bottom, top),) = halves
-        moments = module.moments_or_failures(capture_of(bottom), capture_of(top), [(bottom.cut, top.cut)], leaking.test)
-        return right(family, halves, train, **{**options, "moments": moments})
-
-    def run(test):
-        leaking.test = test
-        return stitch("A@layer1 -> B@layer1", networks, TRAIN, test, by=BY)
-
-    monkeypatch.setattr(module, "fit_all", leaking)
+    monkeypatch.setattr(pairing_module.Pairing, "fit_moments", pairing_module.Pairing.test_moments)
     with pytest.raises(AssertionError):
-        assert_never_sees_the_test(run)
+        assert_never_sees_the_test(lambda test: stitch("A@layer1 -> B@layer1", networks, TRAIN, test, by=BY))
 
 
 @pytest.mark.parametrize("call", [stitch_all, lambda a, b, *data: stitch("A@fc -> B@fc", {"A": a, "B": b}, *data)])
@@ -348,7 +360,7 @@ def test_a_failure_is_a_record_without_a_value_and_the_rest_goes_on(networks, tm
     assert status["A@layer2 -> B@layer2"] == "failed"  # Nothing varies behind a dead layer.
     failed = found.only(status="failed")[0]
     assert "constant target: the same activations for all 50 rows" in failed.reason
-    assert (failed.penalty, failed.error, failed.learning_curve) == (None, None, ())
+    assert (failed.penalty, failed.scores, failed.curve) == (None, (), ())
     # Asked again, failures are measured again and successes are not.
     again = stitch_all(*given, by=BY, controls=(), store=store)
     assert_same_records(again, found)
@@ -410,7 +422,8 @@ def real(fmnist_small):
     options = {"resnet18": {"width": 4}, "myrtle": {"width": 2}}
     nets = {name: build(name, seed=0, channels=1, **o).eval() for name, o in options.items()}
     nets["mlp"] = build("mlp", seed=0, widths=(8, 6), inputs=784).eval()
-    return {name: prepare(net, name, fmnist_small.test.first(200)) for name, net in nets.items()}
+    example = fmnist_small.test.example
+    return {name: Network(name, net).ready(example, Compute()) for name, net in nets.items()}
 
 
 def test_a_resnet_and_a_myrtle_meet_where_their_maps_are_as_wide(real):
@@ -426,12 +439,11 @@ def test_a_resnet_and_a_myrtle_meet_where_their_maps_are_as_wide(real):
 @pytest.mark.parametrize("name", ["resnet18", "myrtle", "mlp"])
 def test_self_stitching_is_exact_at_every_cut_of_real_networks(real, fmnist_small, name):
     one, test = real[name], fmnist_small.test.first(200)
-    shared = groups.Shared(fmnist_small.train.first(20), test, Setting(Identity()))
-    records = groups.run([shared.group(one, one, [(cut, cut) for cut in one.captured.cuts], "self")], None)
+    made = pairings(fmnist_small.train.first(20), test, Classification(10), Setting(Identity()), Compute())
+    records = run([made.pairing(one, one, [(cut, cut) for cut in one.captured.cuts], "self")], None)
     for place, record in zip(one.captured.cuts, records, strict=True):
-        assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0), place
-        assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0), place
-        assert record.agreement_top == 1
+        assert [(each.penalty, each.low, each.high) for each in record.scores] == [(0, 0, 0)] * 2, place
+        assert record.measure("agreement_top") == 1
 
 
 def test_networks_that_never_meet_are_refused(networks):

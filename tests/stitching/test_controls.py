@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from modelstitch import controls
+from modelstitch.activations import Sources
 from modelstitch.compute import Compute
 from modelstitch.data import Samples
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.networks import build, stem_reset, untrained, weights_fingerprint
+from modelstitch.networks import Network, build, stem_reset, untrained, weights_fingerprint
 from modelstitch.seeding import generator, seeded
 from modelstitch.stitches import Identity
-from modelstitch.stitching import Setting, prepare
-from modelstitch.stitching.controls import noise, shuffled
-from modelstitch.stitching.pairing import Shared, run
+from modelstitch.stitching import Setting, pairings, run
+from modelstitch.stitching.controls import shuffled
+from modelstitch.stitching.noise import _Gaussian, noise
+from modelstitch.tasks import Classification
 
 
 def points(n, seed):
@@ -121,31 +122,33 @@ def test_a_parameter_of_its_own_keeps_its_scale():
 
 @pytest.fixture(scope="module")
 def one():
-    return prepare(build("mlp", seed=0, widths=(5, 4), inputs=6, classes=3), "A", points(30, 1))
+    network = build("mlp", seed=0, widths=(5, 4), inputs=6, classes=3)
+    return Network("A", network).ready(points(30, 1).example, Compute())
 
 
 def self_stitched(one, cuts, train, test, family=None):
     """The network with itself, at these cuts."""
-    group = Shared(train, test, Setting(family or Identity())).group(one, one, [(cut, cut) for cut in cuts], "self")
-    return run([group], None)
+    made = pairings(train, test, Classification(3), Setting(family or Identity()), Compute())
+    return run([made.pairing(one, one, [(cut, cut) for cut in cuts], "self")], None)
 
 
 def assert_free(record):
     """The law: exactly nothing lost, for error and for loss, in value and interval."""
-    assert (record.penalty, record.penalty_low, record.penalty_high) == (0, 0, 0)
-    assert (record.loss_penalty, record.loss_penalty_low, record.loss_penalty_high) == (0, 0, 0)
-    assert (record.agreement_top, record.agreement_bottom) == (1, 1)
+    assert [(each.penalty, each.low, each.high) for each in record.scores] == [(0, 0, 0)] * 2
+    assert (record.measure("agreement_top"), record.measure("agreement_bottom")) == (1, 1)
 
 
 def test_a_self_stitch_costs_nothing_at_every_cut(one):
     for record in self_stitched(one, one.captured.cuts, points(20, 0), points(30, 1)):
         assert_free(record)
-        assert (record.control, record.matching, record.status) == ("self", "none", "ok")
-        assert record.cka == pytest.approx(1, abs=1e-12)
+        assert (record.control, record.matching, record.status) == ("self", "", "ok")
+        assert record.measure("cka") == pytest.approx(1, abs=1e-12)
 
 
 def test_canary_the_identity_law_catches_a_stitch_that_changes_a_little(one):
     class Nearly(Identity):
+        name = "nearly"
+
         def build(self, bottom, top):
             layer = super().build(bottom, top)
             layer.register_forward_hook(lambda module, inputs, output: output * (1 + 1e-5))
@@ -178,7 +181,7 @@ def test_a_network_without_layers_that_reset_has_no_stem():
 def test_noise_has_the_moments_of_the_bottom_and_is_one_for_each_example(one):
     data = points(2000, 2)
     cuts = [one.captured.find(name) for name in ("layer1", "layer2")]
-    found = noise(one, cuts, data, seed=3, compute=Compute())
+    found = noise(one, cuts, Sources(data), seed=3)
     drawn = found.captured.bottoms(cuts)(data.inputs)
     for cut, values in zip(cuts, drawn, strict=True):
         real = one.captured.bottom(cut)(data.inputs)
@@ -192,7 +195,7 @@ def test_noise_has_the_moments_of_the_bottom_and_is_one_for_each_example(one):
         some = torch.tensor([7, 3])
         assert torch.equal(found.captured.bottom(cut)(data.inputs[some]), values[some])
         assert not torch.equal(values[7], values[3])
-    again = noise(one, cuts, data, seed=4, compute=Compute()).captured.bottom(cuts[0])(data.inputs)
+    again = noise(one, cuts, Sources(data), seed=4).captured.bottom(cuts[0])(data.inputs)
     assert not torch.equal(again, drawn[0])
     assert found.captured.find("layer1") == cuts[0]
     assert torch.equal(found.captured.top("layer1")(drawn[0]), one.captured.top("layer1")(drawn[0]))
@@ -201,12 +204,12 @@ def test_noise_has_the_moments_of_the_bottom_and_is_one_for_each_example(one):
 def test_noise_of_a_varying_length_is_refused(one):
     cut = dataclasses.replace(one.captured.find("layer1"), shape=(None, 5), kind="tokens")
     with pytest.raises(SettingError, match="a length that varies"):
-        controls._Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)
+        _Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)
 
 
 def test_noise_for_activations_that_are_no_numbers_is_no_number(one):
     cut = one.captured.find("layer1")
-    values = controls._Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)(torch.zeros(2, 6))[0]
+    values = _Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)(torch.zeros(2, 6))[0]
     assert values.isnan().all()
 
 

@@ -8,23 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelstitch.data import Samples
+from modelstitch.compute import Compute
+from modelstitch.data import Arrays, Samples
 from modelstitch.errors import NotationError, NotCuttable, NumericalFailure, ShapeMismatch, TaskMismatch
 from modelstitch.matching import Direct
-from modelstitch.networks import build, weights_fingerprint
+from modelstitch.networks import Network, build, weights_fingerprint
+from modelstitch.records import Store
 from modelstitch.seeding import generator
 from modelstitch.stitches import Affine, Identity, Orthogonal
 from modelstitch.stitching import (
-    Place,
     Setting,
     Stitching,
-    asked,
-    check_classes,
     check_identity,
     key_of,
     measure,
-    prepare,
+    pairings,
+    settled_task,
+    stitch,
 )
+from modelstitch.tasks import Classification, Imitation, Regression
 
 
 def points(n, seed):
@@ -40,9 +42,23 @@ def mlp(seed, classes=3):
     return build("mlp", seed=seed, widths=(5, 4), inputs=6, classes=classes)
 
 
+def ready(network, name, test=TEST):
+    return Network(name, network).ready(test.example, Compute())
+
+
 @pytest.fixture(scope="module")
 def prepared():
-    return [prepare(mlp(seed), name, TEST) for seed, name in enumerate("AB")]
+    return [ready(mlp(seed), name) for seed, name in enumerate("AB")]
+
+
+def pairing(prepared, text="A@layer1 -> B@layer1", train=TRAIN, test=TEST, setting=SETTING, control=""):
+    """The pairing of one stitching, and its cuts."""
+    one = Stitching.parse(text)
+    known = {each.name: each for each in prepared}
+    bottom, top = known[one.bottom], known[one.top]
+    pair = (bottom.captured.find(one.bottom_cut), top.captured.find(one.top_cut))
+    made = pairings(train, test, Classification(3), setting, Compute())
+    return made.pairing(bottom, top, [pair], control), pair
 
 
 # The notation
@@ -86,54 +102,53 @@ def test_what_is_no_stitching_is_refused(text, message):
 # Preparing networks
 
 
-def test_preparing_leaves_a_network_in_its_mode():
+def test_a_network_is_left_in_its_mode():
     network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3)).train()
     network[1].eval()
     before = weights_fingerprint(network)
-    one = prepare(network, "A", TEST)
+    one = ready(network, "A")
+    found = pairing([one, ready(mlp(1), "B")], "A@0 -> B@layer1")[0].outcome(one)
     assert [module.training for module in network.modules()] == [True, True, False, True, True]
     assert weights_fingerprint(network) == before == one.weights
     with torch.no_grad():
         expected = network.eval()(TEST.inputs)
-    assert one.outcome.predicted.tolist() == expected.argmax(1).tolist()
+    assert found.answers.tolist() == expected.argmax(1).tolist()
     assert one.device == "cpu"
 
 
-def test_classes_that_agree_pass():
-    check_classes([("A", mlp(0)), ("B", mlp(1))], TEST)
+def test_the_task_is_guessed_and_can_be_told():
+    networks = [("A", mlp(0)), ("B", mlp(1))]
+    assert settled_task(None, networks, TEST) == Classification(3)
+    assert settled_task(Classification(), networks, TEST) == Classification()
+    assert settled_task(None, networks, Arrays("bare", TEST.inputs)) == Imitation()
 
 
 @pytest.mark.parametrize(
-    ("networks", "message"),
+    ("task", "networks", "message"),
     [
-        (
-            {"A": mlp(0), "B": mlp(1, 4)},
-            "to stitch A and B on 'points', which has 3 classes\nfound: they answer A with 3",
-        ),
-        (
-            {"A": mlp(0, 4)},
-            "A with 4 scores an example\ndo:    stitch networks that were trained on one set of classes",
-        ),
-        ({"A": nn.Sequential(nn.Linear(6, 3), nn.Unflatten(1, (3, 1)))}, "they answer A with no matrix an example"),
+        (None, {"A": mlp(0), "B": mlp(1, 4)}, "4 scores an example for 3 classes"),
+        (None, {"A": mlp(0, 4)}, "use networks and data of one set of classes"),
+        (Classification(), {"A": nn.Sequential(nn.Linear(6, 3), nn.Unflatten(1, (3, 1)))}, "by A\nfound: outputs"),
+        (Regression(), {"A": mlp(0)}, "by A\nfound: "),
     ],
 )
-def test_classes_that_differ_are_refused(networks, message):
+def test_answers_that_are_none_of_the_task_are_refused(task, networks, message):
     with pytest.raises(TaskMismatch, match=message):
-        check_classes(list(networks.items()), TEST)
+        settled_task(task, list(networks.items()), TEST)
 
 
 def test_a_network_that_refuses_the_data_is_refused():
     wide = dataclasses.replace(TEST, inputs=torch.cat([TEST.inputs, TEST.inputs], 1))
-    check_classes([("A", mlp(0))], wide)  # It is `prepare` that says what does not fit.
+    settled_task(Classification(), [("A", mlp(0))], wide)  # Capturing it says what does not fit.
     with pytest.raises(ShapeMismatch, match=r"to run Sequential on an example of shape \(2, 12\)"):
-        prepare(mlp(0), "A", wide)
+        _ = ready(mlp(0), "A", wide).captured
 
 
 def test_a_network_that_answers_infinity_is_refused():
     broken = mlp(0)
     nn.init.constant_(broken.fc.bias, float("inf"))
-    with pytest.raises(NumericalFailure, match="90 of 90 logits not finite"):
-        prepare(broken, "A", TEST)
+    with pytest.raises(NumericalFailure, match="to run A on 'points'\nfound: scores that are not finite"):
+        settled_task(None, [("A", broken)], TEST)
 
 
 def test_every_cut_gives_its_network_back(prepared):
@@ -154,8 +169,9 @@ def test_canary_a_cut_whose_halves_do_not_make_the_whole_stops_the_run(prepared,
 # Records
 
 
-def columns(prepared, text="A@layer1 -> B@layer1", train=TRAIN, test=TEST, setting=SETTING, control=""):
-    return asked(Stitching.parse(text), *prepared, train, test, setting, control)
+def columns(prepared, **asked):
+    one, pair = pairing(prepared, **asked)
+    return one.asked(pair)
 
 
 @pytest.mark.parametrize(
@@ -181,26 +197,67 @@ def test_the_key_is_of_weights_and_not_of_names(prepared):
     a, b = prepared
     renamed = [dataclasses.replace(a, name="x"), dataclasses.replace(b, name="y")]
     data = dataclasses.replace(TRAIN, name="other")
-    assert key_of(columns(renamed, train=data)) == key_of(columns(prepared))
-    assert key_of(columns([b, a])) != key_of(columns(prepared))
+    assert key_of(columns(renamed, text="x@layer1 -> y@layer1", train=data)) == key_of(columns(prepared))
+    assert key_of(columns(prepared, text="B@layer1 -> A@layer1")) != key_of(columns(prepared))
 
 
-def measured(stitching, *given):
+def with_activation(kind):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), kind(), nn.Linear(5, 3))
+
+
+def assert_two_networks_have_two_keys(key):
+    """The law of identity: whatever changes an output changes the key of a record."""
+    relu, tanh = (ready(with_activation(kind), "A") for kind in (nn.ReLU, nn.Tanh))
+    assert relu.weights == tanh.weights
+    assert key(relu) != key(tanh)
+    # The same network again, and on another batch, is the same network.
+    assert key(relu) == key(Network("A", with_activation(nn.ReLU)).ready(TEST.batch(slice(0, 7)).inputs, Compute()))
+
+
+def test_equal_weights_in_another_graph_are_another_network():
+    assert_two_networks_have_two_keys(lambda one: key_of(columns([one], text="A@0 -> A@0")))
+
+
+def test_canary_the_law_of_identity_catches_a_key_of_weights_alone():
+    with pytest.raises(AssertionError):
+        assert_two_networks_have_two_keys(lambda one: one.weights)
+
+
+def test_the_store_answers_for_no_other_network(tmp_path):
+    store, found = Store(tmp_path / "run.sqlite"), []
+    for kind in (nn.ReLU, nn.Tanh, nn.ReLU):
+        networks = {"A": with_activation(kind), "B": mlp(1)}
+        found.append(stitch("A@1 -> B@layer1", networks, TRAIN, TEST, by=Direct(), store=store))
+    assert found[0] == found[2] != found[1]
+    assert found[0].score("loss").stitched != found[1].score("loss").stitched
+    assert len(store.keys()) == 2
+
+
+def measured(stitching, *networks, train=TRAIN, test=TEST, setting=SETTING):
     """The record of one stitching alone."""
-    (found,) = measure([Place(Stitching.parse(stitching))], *given)
+    one, pair = pairing(networks, stitching, train, test, setting)
+    (found,) = measure(one, [pair])
     return found.record
 
 
 def test_a_record_says_what_was_asked_and_found(prepared):
-    record = measured("A@layer1 -> B@layer2", *prepared, TRAIN, TEST, Setting(Affine(), Direct()))
+    record = measured("A@layer1 -> B@layer2", *prepared)
     assert (record.n_fit, record.n_test, record.status) == (40, 30, "ok")
     assert (record.bottom_cut, record.top_cut) == ("layer1", "layer2")
     assert 0 < record.bottom_depth < record.top_depth < 1
-    assert record.penalty == pytest.approx(record.error - record.error_top)
-    assert record.error_bottom == prepared[0].outcome.error
+    error = record.score("error")
+    assert record.penalty == pytest.approx(error.stitched - error.top)
+    whole = pairing(prepared)[0].outcome(prepared[0])
+    assert error.bottom == pytest.approx(100 * float(whole.sums["error"][:, 0].mean()))
     assert set(record.versions) == {"modelstitch", "torch", "python"}
-    assert 0 <= record.residual <= 1
+    assert 0 <= record.measure("residual") <= 1
     assert record.penalty_low <= record.penalty <= record.penalty_high
+    assert (record.task, record.family, record.matching) == (
+        '{"name": "classification", "classes": 3}',
+        '{"name": "affine", "kernel": 1}',
+        '{"name": "direct"}',
+    )
 
 
 def test_worse_stitched_is_positive_and_back_is_negative():
@@ -212,22 +269,21 @@ def test_worse_stitched_is_positive_and_back_is_negative():
     for network, first in ((good, torch.eye(3, 6)), (blind, torch.eye(3, 6).roll(1, 0))):
         network[0].weight.data.copy_(first)
         network[1].weight.data.copy_(9 * torch.eye(3))
-    a, b = prepare(blind, "A", test), prepare(good, "B", test)
+    both = ready(blind, "A", test), ready(good, "B", test)
     worse, better = (
-        measured(f"{one.name}@0 -> {two.name}@{place}", one, two, TRAIN, test, Setting(Identity()))
-        for one, two, place in ((a, b, "0"), (b, a, "0"))
+        measured(text, *both, test=test, setting=Setting(Identity())) for text in ("A@0 -> B@0", "B@0 -> A@0")
     )
-    assert (worse.error_top, worse.penalty, better.penalty) == (0, 100, -100)
-    assert worse.loss_penalty > 0 > better.loss_penalty
+    assert (worse.score("error").top, worse.penalty, better.penalty) == (0, 100, -100)
+    assert worse.score("loss").penalty > 0 > better.score("loss").penalty
 
 
 def test_a_numerical_failure_is_a_record_without_a_value(prepared):
     constant = dataclasses.replace(TRAIN, inputs=torch.ones_like(TRAIN.inputs))
-    record = measured("A@layer1 -> B@layer1", *prepared, constant, TEST, SETTING)
-    assert (record.status, record.penalty, record.residual) == ("failed", None, None)
+    record = measured("A@layer1 -> B@layer1", *prepared, train=constant)
+    assert (record.status, record.penalty, record.measure("residual")) == ("failed", None, None)
     assert "constant target" in record.reason
 
 
 def test_any_other_error_is_the_caller_s(prepared):
     with pytest.raises(ShapeMismatch, match="5 channels below and 4 above"):
-        measured("A@layer1 -> B@layer2", *prepared, TRAIN, TEST, Setting(Orthogonal(), Direct()))
+        measured("A@layer1 -> B@layer2", *prepared, setting=Setting(Orthogonal(), Direct()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelstitch.errors import BadFile, SettingError
@@ -118,6 +118,7 @@ def test_every_setting_of_the_catalogues_is_built_again(root, kind, data):
 
 
 @given(walks)
+@example(Walk(rate=2**60 + 1))
 def test_fields_of_every_kind_are_built_again(walk):
     check_round_trip(walk, Plan)
 

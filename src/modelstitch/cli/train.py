@@ -11,15 +11,18 @@ from modelstitch.cli import inputs, show
 from modelstitch.cli.options import DATA_NAMES, DataFolder, Device, ImageSize, Json, Limit, Seed, Threads
 from modelstitch.cli.processes import shared
 
+_TASK = "What the network learns, by the name of a task; by default the only one that fits data and outputs."
+
 
 @shared
 def train(
-    architecture: Annotated[str, typer.Argument(help="mlp, myrtle, resnet18, resnet164 or vit.")],
+    architecture: Annotated[str, typer.Argument(help="mlp, myrtle, resnet18, resnet164, vit, gpt or unet.")],
     data: Annotated[str, typer.Option(help=f"{DATA_NAMES}.")],
     out: Annotated[Path, typer.Option(help="The network folder to write.")],
     data_folder: DataFolder = None,
     image_size: ImageSize = None,
     width: Annotated[int | None, typer.Option(help="Channels of the first stage or of a token; or units.")] = None,
+    task: Annotated[str | None, typer.Option(help=_TASK)] = None,
     method: Annotated[str, typer.Option(help="supervised, or simclr with a linear classifier.")] = "supervised",
     seed: Seed = 0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
@@ -39,8 +42,8 @@ def train(
     sizes = {} if width is None else {"widths": (width, width)} if architecture == "mlp" else {"width": width}
     place = inputs.compute_of(device).device or "cpu"
     there = (out / "config.json").exists()
-    asked: dict[str, Any] = {"seed": seed, "method": method, "schedule": schedule, **sizes}
-    config = train_network(architecture, split, folder=out, device=place, **asked)
+    asked: dict[str, Any] = {"seed": seed, "method": method, "schedule": schedule, "task": inputs.task_of(task)}
+    config = train_network(architecture, split, folder=out, device=place, **asked, **sizes)
     if there:
         show.talk(f"already trained: {out}")
     show.trained(config, out, len(split.test), as_json)

@@ -7,43 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelstitch.compute import Budget
-from modelstitch.data import Samples
 from modelstitch.errors import CannotFold, NumericalFailure
 from modelstitch.fold import fold
-from modelstitch.matching import Fit, fit_all
-from modelstitch.penalty import Outcome, evaluate_all
+from modelstitch.matching import Fit
+from modelstitch.penalty import evaluate_all
 from modelstitch.stitched import Stitched
-from modelstitch.stitching import Prepared, Setting
+from modelstitch.stitching import Pairing
+from modelstitch.tasks import Outcome
 
 Link = tuple[float, str, Outcome | NumericalFailure, str]
 """Place from 0 to 1, cut, what the network answered, and how it folds."""
 
 
-def chain(a: Prepared, b: Prepared, train: Samples, test: Samples, setting: Setting, budget: Budget) -> Iterator[Link]:
+def chain(pairing: Pairing) -> Iterator[Link]:
     """Stitch A's bottom to B's top at every block cut and test what comes of it, from B to A.
 
     Args:
-        a: lends the bottoms.
-        b: lends the tops; of the same architecture.
-        train: to fit on.
-        test: to measure on.
-        setting: how to choose the stitches.
-        budget: room for activations.
+        pairing: from A, which lends the bottoms, to B, of the same architecture, at every block cut.
     """
-    cuts = [(a.captured.find(cut.name), cut) for cut in b.captured.blocks]
-    halves = [(a.captured.bottom(below), b.captured.top(above)) for below, above in cuts]
-    fits = fit_all(
-        setting.family, halves, train, by=setting.by, batch_norm=setting.batch_norm, seed=setting.seed, budget=budget
-    )
+    a, b = pairing.bottom_of, pairing.top_of
+    halves = [(a.captured.bottom(below), b.captured.top(above)) for below, above in pairing.pairs]
+    fits = pairing.job().fit_all(halves)
     fitted = [found.stitched for found in fits if isinstance(found, Fit)]
-    outcomes = iter(evaluate_all(fitted, test, budget=budget))
-    yield 0.0, "input", b.outcome, "same architecture"
-    for index, (found, (_, cut)) in enumerate(zip(fits, cuts, strict=True), start=1):
+    outcomes = iter(evaluate_all(fitted, pairing.judged_on(pairing.test), pairing.task))
+    yield 0.0, "input", pairing.outcome(b), "same architecture"
+    for index, (found, (_, cut)) in enumerate(zip(fits, pairing.pairs, strict=True), start=1):
         outcome = next(outcomes) if isinstance(found, Fit) else found
         folded = _folded(found.stitched) if isinstance(found, Fit) else ""
-        yield index / (len(cuts) + 1), cut.name, outcome, folded
-    yield 1.0, "output", a.outcome, "same architecture"
+        yield index / (len(fits) + 1), cut.name, outcome, folded
+    yield 1.0, "output", pairing.outcome(a), "same architecture"
 
 
 def _folded(stitched: Stitched) -> str:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from modelstitch.data import Samples
+from modelstitch.data import Examples
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.seeding import generator
+from modelstitch.tasks import Task
 
 
 class Bend(nn.Module):
@@ -38,7 +40,7 @@ class Bend(nn.Module):
         self.middle = nn.ParameterList([(at_0[name] + at_1[name]).detach() / 2 for name in self._names])
         self._random = generator("places on a curve", seed)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
         """The answers of one network on the curve."""
         place = float(torch.rand((), generator=self._random))
         (low, middle, high), middles = _shares(place), self.control()
@@ -47,8 +49,7 @@ class Bend(nn.Module):
             for name in self._names
         }
         network = self._network[0].train(self.training)
-        answers: Tensor = functional_call(network, {**weights, **self._fixed}, (x,))
-        return answers
+        return functional_call(network, {**weights, **self._fixed}, args, kwargs)
 
     def control(self) -> dict[str, Tensor]:
         """The weights in the middle, by name."""
@@ -59,7 +60,8 @@ def bent(
     network: nn.Module,
     at_0: Mapping[str, Tensor],
     at_1: Mapping[str, Tensor],
-    train: Samples,
+    train: Examples,
+    task: Task,
     schedule: Schedule,
     seed: int,
 ) -> dict[str, Tensor]:
@@ -70,7 +72,7 @@ def bent(
     """
     module = Bend(network, at_0, at_1, seed)
     device = str(next(network.parameters()).device)
-    train_supervised(module, train, schedule=schedule, seed=seed, device=device)
+    train_supervised(module, train, task=task, schedule=schedule, seed=seed, device=device)
     halfway = {name: (at_0[name] + at_1[name]) / 2 if at_0[name].is_floating_point() else at_0[name] for name in at_0}
     return halfway | {name: tensor.detach() for name, tensor in module.control().items()}
 

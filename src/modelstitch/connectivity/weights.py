@@ -16,9 +16,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from modelstitch.activations import outputs_over
+from modelstitch.compute import home_of
 from modelstitch.cut import Capture
 from modelstitch.cut.exported import Exported
-from modelstitch.data import Samples
+from modelstitch.data import Examples
 from modelstitch.errors import NotCuttable
 from modelstitch.seeding import numpy_generator
 from modelstitch.symmetries import Group, groups
@@ -46,25 +48,24 @@ def mixed(network: nn.Module, parts: Sequence[tuple[float, Mapping[str, Tensor]]
 
 
 @torch.no_grad()
-def estimate_statistics(network: nn.Module, samples: Samples) -> None:
-    """Set the running statistics of every batch norm of a network to those over samples, in place.
+def estimate_statistics(network: nn.Module, examples: Examples) -> None:
+    """Set the running statistics of every batch norm of a network to those over examples, in place.
 
     Args:
         network: its other modules stay in eval mode.
-        samples: gone through once in their order, without augmentation, in batches of 256; a last part of a batch is
+        examples: gone through once, without augmentation, in batches of 256; a last part of a batch is
             left out where there is a whole one.
     """
     norms = [module for module in network.modules() if isinstance(module, _Norm)]
-    device = next(network.parameters()).device
     network.eval()
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average over batches
         norm.training = True
-    whole = len(samples) // _BATCH * _BATCH or len(samples)
-    for inputs, _ in samples.first(whole).batches(_BATCH) if norms else ():
-        network(inputs.to(device))
+    whole = examples.first(len(examples) // _BATCH * _BATCH or len(examples))
+    for _ in outputs_over(network, whole, size=_BATCH, device=home_of(network)) if norms else ():
+        pass  # a batch norm takes its statistics on the way
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
     network.eval()

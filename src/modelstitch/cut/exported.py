@@ -23,10 +23,11 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from modelstitch.cut.form import Entry, Form, input_names
 from modelstitch.cut.frozen import pair_up, standard_attention
 from modelstitch.cut.identity import identity_of_graph
 from modelstitch.cut.lengths import expression, size_from
-from modelstitch.cut.part import Capture, Entry, Form, input_names
+from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut
 from modelstitch.cut.run import Run, containers_of, followed, modules_of
 from modelstitch.cut.trace import SHAPE_OPERATORS, Trace

@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ from modelstitch.cut.spelling import spelled_target
 from modelstitch.cut.wiring import norm_arguments
 from modelstitch.tensors import fingerprint
 
-_NO_DROPOUT = frozenset({"aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default"})
+_COPIES = frozenset({"aten.clone.default", "aten.alias.default"})
+_DROPOUT = frozenset({"aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default"})
 _PLAIN = (int, float, str, bool, type(None))
 
 
@@ -47,16 +49,16 @@ def identity_of_graph(whole: GraphModule, names: Mapping[Node, str], view: nn.Mo
 def _lines(whole: GraphModule, told: Mapping[Node, str]) -> Iterable[str]:
     needed = _needed(whole.graph)
     number: dict[Node, int] = {}
-    inputs = 0
+    # Nodes that pass on what they are given have no number of their own.
+    fresh, inputs = count(), count()
     for node in whole.graph.nodes:
         if node.op == "placeholder":
-            number[node] = len(number)
-            yield f"input {inputs}"
-            inputs += 1
+            number[node] = next(fresh)
+            yield f"input {next(inputs)}"
         elif node in needed and _passes_on(node):
             number[node] = number[node.args[0]]
         elif node in needed:
-            number[node] = len(number)
+            number[node] = next(fresh)
             yield told[node] if node in told else _line(whole, node, number)
 
 
@@ -72,8 +74,10 @@ def _needed(graph: Graph) -> set[Node]:
 
 
 def _passes_on(node: Node) -> bool:
-    """Whether a node gives what it is given: dropout in eval mode."""
-    return node.op == "call_function" and str(node.target) in _NO_DROPOUT and node.args[2] is False
+    """Whether a node gives what it is given: dropout in eval mode, of which export may leave a copy."""
+    if node.op != "call_function":
+        return False
+    return str(node.target) in _COPIES or (str(node.target) in _DROPOUT and node.args[2] is False)
 
 
 def _line(whole: GraphModule, node: Node, number: Mapping[Node, int]) -> str:

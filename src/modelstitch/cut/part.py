@@ -6,18 +6,15 @@ noted beside it (`capture_of`), for those who want further halves of the same ne
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from modelstitch.cut.form import Entry, First, Whole
 from modelstitch.cut.identity import identity_of_modules
 from modelstitch.cut.norms import switching
 from modelstitch.cut.place import Cut
@@ -25,81 +22,6 @@ from modelstitch.errors import CutNotFound, IllegalCut, SettingError, ShapeMisma
 
 # Not `typing.Self`: the run-time shape checks of the tests cannot read it on a method.
 P = TypeVar("P", bound="Part")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One input of a captured network.
-
-    Attributes:
-        name: its keyword.
-        shape: for one example; ``None`` for a length that may vary.
-        dtype: of its numbers.
-        keyword: whether the network was captured with it given by keyword.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: torch.dtype
-    keyword: bool = False
-
-
-def input_names(view: nn.Module, count: int) -> list[str]:
-    """The keywords under which a network takes its first inputs; of those that have none, a numbered name."""
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = [name for name, one in inspect.signature(view.forward).parameters.items() if one.kind in positional]
-    return [named[i] if i < len(named) else f"input_{i}" for i in range(count)]
-
-
-@dataclass(frozen=True)
-class Form:
-    """Gives the raw tensors of a run the form in which the network answers: a tensor, a tuple, a dict, an object."""
-
-    spec: pytree.TreeSpec
-
-    def __call__(self, values: Any) -> Any:
-        """The tensors in that form."""
-        return pytree.tree_unflatten(values, self.spec)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Form:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Form.of, (_plain(self.spec),)
-
-    @classmethod
-    def of(cls, plain: Any) -> Form:
-        """The form from nested (type, context, children); None stands for one tensor."""
-        return cls(_spec_of(plain))
-
-
-def _plain(spec: pytree.TreeSpec) -> Any:
-    return None if spec.is_leaf() else (spec.type, spec.context, [_plain(child) for child in spec.children()])
-
-
-def _spec_of(plain: Any) -> pytree.TreeSpec:
-    if plain is None:
-        return pytree.tree_structure(0)
-    kind, context, children = plain
-    return pytree.TreeSpec(kind, context, [_spec_of(child) for child in children])
-
-
-@dataclass(frozen=True)
-class First:
-    """The one tensor of a run that gives one."""
-
-    def __call__(self, values: Any) -> Any:
-        """That tensor."""
-        return values[0]
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What a run gives, as it is."""
-
-    def __call__(self, values: Any) -> Any:
-        """The same."""
-        return values
 
 
 class Part(nn.Module):
@@ -167,6 +89,7 @@ def capture_of(half: Part) -> Capture:
         SettingError: the half is a copy, or was loaded: it holds its own layers and knows of no others.
 
     Example:
+        >>> import torch
         >>> from modelstitch.cut import capture
         >>> captured = capture(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(2, 4))
         >>> capture_of(captured.top("1")) is captured

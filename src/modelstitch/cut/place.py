@@ -148,8 +148,10 @@ def names_of(places: Sequence[Place], picked: set[int]) -> list[tuple[str, tuple
         holds_other = [any(i != index and inside(p, path) for i, p in offered) for path in place.closed]
         free = [path for path, holds in zip(place.closed, holds_other, strict=True) if not holds]
         chosen.append(free[0] if free else place.closed[-1] if place.closed else place.operation)
-    unique = numbered(chosen)
-    taken = set(unique)
+    # The two ends of a network have these names, whatever its modules are called.
+    ends = ["input", "output"]
+    unique = numbered([*ends, *chosen])[len(ends) :]
+    taken = {*ends, *unique}
     named = []
     for place, name in zip(places, unique, strict=True):
         aliases = tuple(path for path in place.closed if path not in taken)

@@ -18,31 +18,12 @@ STACK = "nn_module_stack"
 _LIBRARIES = ("aten", "prims")
 # They read or write files.
 _REFUSED = ("from_file", "save")
-_ARITHMETIC = [
-    "getitem",
-    "add",
-    "sub",
-    "mul",
-    "floordiv",
-    "truediv",
-    "mod",
-    "pow",
-    "neg",
-    "pos",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "and_",
-    "or_",
-    "not_",
-]
+_ARITHMETIC = ("getitem", "add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "neg", "pos")
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_")
 _SYMBOLIC = ("sym_max", "sym_min", "sym_not", "sym_int", "sym_float", "sym_ite", "sym_sum")
 _ROUNDING = ("ceil", "floor", "trunc")
 _ELSEWHERE: dict[str, Any] = {
-    **{f"operator.{name}": getattr(operator, name) for name in _ARITHMETIC},
+    **{f"operator.{name}": getattr(operator, name) for name in (*_ARITHMETIC, *_COMPARISONS)},
     **{f"torch.{name}": getattr(torch, name) for name in _SYMBOLIC if hasattr(torch, name)},
     **{f"math.{name}": getattr(math, name) for name in _ROUNDING},
 }

@@ -48,7 +48,10 @@ def gathered(source: Any, targets: bool = True) -> tuple[Parts, Parts, int]:
     Raises:
         Unreadable: in words.
     """
-    flat = [pytree.tree_flatten(apart(batch, targets)) for batch in _batches(source)]
+    batches = list(_batches(source))
+    # What a list of inputs is may be told by other batches alone: of three documents of three tokens each it is open.
+    lists = any(_lists_documents(batch) for batch in batches)
+    flat = [pytree.tree_flatten(apart(batch, targets, lists)) for batch in batches]
     if not flat:
         raise Unreadable("no batches")
     rows, spec = [leaves for leaves, _ in flat], flat[0][1]
@@ -65,12 +68,13 @@ def gathered(source: Any, targets: bool = True) -> tuple[Parts, Parts, int]:
     return inputs, found, pad
 
 
-def apart(batch: Any, targets: bool = True) -> tuple[Parts, Parts]:
+def apart(batch: Any, targets: bool = True, lists: bool = False) -> tuple[Parts, Parts]:
     """The inputs and the targets of a batch: a pair, a mapping, or inputs alone.
 
     Args:
         batch: as a loader yields it.
         targets: whether to read them.
+        lists: whether a list of inputs is one document each, and not several inputs.
 
     Raises:
         Unreadable: neither.
@@ -87,22 +91,35 @@ def apart(batch: Any, targets: bool = True) -> tuple[Parts, Parts]:
             do = "give (inputs, targets): several inputs as ((x, y), targets), inputs alone as (inputs, None)"
             raise Unreadable(f"{len(batch)} parts where inputs and targets are two", do)
         inputs, found = batch
-        return _inputs_of(inputs, found), parts_of(found) if targets else None
+        return _inputs_of(inputs, lists), parts_of(found) if targets else None
     return parts_of(batch), None
 
 
-def _inputs_of(inputs: Any, targets: Any) -> Parts:
-    """The inputs of one batch of pairs, where a list of tensors is several inputs, unless it is one document each."""
-    if isinstance(inputs, list) and inputs and all(map(_is_array, inputs)):
-        if not all(map(_is_document, inputs)) or {len(one) for one in inputs} == {_n(targets)}:
-            return parts_of(tuple(inputs))
-        if len(inputs) == _n(targets):
-            return Documents([torch.as_tensor(one).detach().cpu().long() for one in inputs])
-    return parts_of(inputs)
+def _inputs_of(inputs: Any, lists: bool) -> Parts:
+    """The inputs of one batch of pairs, where a list of tensors is several inputs unless it is one document each."""
+    if not (isinstance(inputs, list) and inputs and all(map(_is_array, inputs))):
+        return parts_of(inputs)
+    if lists and all(map(_is_document, inputs)):
+        return Documents([torch.as_tensor(one).detach().cpu().long() for one in inputs])
+    return parts_of(tuple(inputs))
 
 
-def _n(part: Any) -> int:
-    return len(part) if hasattr(part, "__len__") else -1
+def _lists_documents(batch: Any) -> bool:
+    """Whether a batch is a pair whose inputs are a list of one document an example, beyond doubt."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not isinstance(batch[0], list):
+        return False
+    inputs, n = batch[0], _n(batch[1])
+    arrays = len(inputs) == n and all(_is_array(one) and _is_document(one) for one in inputs)
+    return arrays and any(len(one) != n for one in inputs)
+
+
+def _n(targets: Any) -> int:
+    """How many examples a batch's targets are of; -1 where they do not tell."""
+    if isinstance(targets, Mapping):
+        targets = list(targets.values())
+    if isinstance(targets, (tuple, list)) and targets and _is_array(targets[0]):
+        targets = targets[0]
+    return len(targets) if hasattr(targets, "__len__") else -1
 
 
 def parts_of(part: Any) -> Parts:

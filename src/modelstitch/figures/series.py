@@ -47,7 +47,7 @@ def tips_of(frame: pd.DataFrame) -> list[Tip]:
     further = [str(name).removesuffix("_penalty") for name in frame.columns if str(name).endswith("_penalty")]
     tips += [(f"{one}_penalty:Q", with_unit(f"penalty in {_short(one)}", unit_of(one)), "+.3f") for one in further]
     for score, unit in firsts:
-        form, of = f".{decimals(unit)}f", value_unit(unit)
+        form, of = f".{decimals(unit)}f", value_unit(score, unit)
         sides = {"": "{} stitched", "_top": "{} of the top", "_bottom": "{} of the bottom"}
         tips += [(f"{score}{end}:Q", with_unit(way.format(_short(score)), of), form) for end, way in sides.items()]
     tips += [(f"{name}:Q", title_of(name), ".3f") for name in ("cka", "residual", "agreement_top")]

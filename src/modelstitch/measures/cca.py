@@ -8,22 +8,26 @@ References: Hotelling, "Relations Between Two Sets of Variates", Biometrika 1936
 Sohl-Dickstein, "SVCCA", NeurIPS 2017; Morcos, Raghu & Bengio, "Insights on Representational Similarity in Neural
 Networks with Canonical Correlation", NeurIPS 2018.
 Beware: all three grow with the number of dimensions per row, also for unrelated activations; take many more rows than
-channels. With no more rows than both sides' dimensions together some correlations are 1 whatever the data, and there
-is an error instead of a value. Plain CCA counts a direction of tiny variance as much as the largest.
+channels. Centred rows fill ``n - 1`` dimensions: where both sides' ranks p and q add up to more, ``p + q - (n - 1)`` of
+the correlations are 1 whatever the data, and a `TooFewRows` warning says how many; where one side fills all ``n - 1``,
+all are, and there is an error instead of a value. Plain CCA counts a direction of tiny variance as much as the largest.
 What counts as a dimension is said in `modelstitch.measures.spaces`; dead, repeated and collinear channels do not.
 """
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
-from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.measures.measure import Measure, check_rows, constant, too_few_rows
+from modelstitch.errors import DataError, NumericalFailure, SettingError, TooFewRows
+from modelstitch.measures.door import RowsLike
+from modelstitch.measures.measure import Measure, check_rows
 from modelstitch.measures.promises import Invariance, Promises
+from modelstitch.measures.scale import require_spread
 from modelstitch.measures.spaces import Space, leading, leading_by_moments, spanned, spanned_by_moments
 from modelstitch.moments import Moments
 
@@ -33,7 +37,7 @@ _ROUNDING = 1e-4
 _KEPT = 0.99
 
 
-def mean_cca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
+def mean_cca(x: RowsLike, y: RowsLike) -> float:
     """The mean canonical correlation, ``(ρ₁ + … + ρ_r) / r`` with ``r`` the smaller of both sides' ranks.
 
     Args:
@@ -47,8 +51,11 @@ def mean_cca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
         their sum.
 
     Raises:
-        DataError: rows that do not pair, or ``n - 1 < rank x + rank y``.
-        NumericalFailure: a value is not finite or too large to be squared, or one side is constant.
+        DataError: rows that do not pair, or one side fills all ``n - 1`` dimensions of the centred rows.
+        NumericalFailure: a value is not finite, or one side is constant.
+
+    Warns:
+        TooFewRows: ``n - 1 < rank x + rank y``; it says how many correlations are 1 whatever the data.
 
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0], [0.0, 0.0], [5.0, 1.0]])
@@ -58,7 +65,7 @@ def mean_cca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
     return CCA(x, y)
 
 
-def svcca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, variance: float = _KEPT) -> float:
+def svcca(x: RowsLike, y: RowsLike, *, variance: float = _KEPT) -> float:
     """The mean canonical correlation of each side's fewest principal components that hold 99 % of its variance.
 
     The components are those of the centred channels as they are, not scaled to unit variance. If two of them have the
@@ -76,8 +83,11 @@ def svcca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, variance: float =
 
     Raises:
         SettingError: ``variance`` is not between 0 and 1.
-        DataError: rows that do not pair, or ``n - 1`` is less than the numbers of components kept together.
-        NumericalFailure: a value is not finite or too large to be squared, or one side is constant.
+        DataError: rows that do not pair, or the components kept of one side fill all ``n - 1`` dimensions.
+        NumericalFailure: a value is not finite, or one side is constant.
+
+    Warns:
+        TooFewRows: ``n - 1`` is less than the numbers of components kept together.
 
     Reference:
         Raghu et al. 2017, section 2.
@@ -90,7 +100,7 @@ def svcca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, variance: float =
     return _svcca(variance)(x, y)
 
 
-def pwcca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
+def pwcca(x: RowsLike, y: RowsLike) -> float:
     """The mean of the canonical correlations, each weighted by how much of ``x`` its direction accounts for.
 
     ``Σ αᵢ ρᵢ / Σ αᵢ`` with ``αᵢ = Σⱼ |⟨hᵢ, xⱼ⟩|``, where ``hᵢ`` are the canonical variables of ``x`` and ``xⱼ`` its
@@ -108,8 +118,11 @@ def pwcca(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
         to the directions before it weighs; others report ``1 -`` the value as a distance.
 
     Raises:
-        DataError: rows that do not pair, or ``n - 1 < rank x + rank y``.
-        NumericalFailure: a value is not finite or too large to be squared, or one side is constant.
+        DataError: rows that do not pair, or one side fills all ``n - 1`` dimensions of the centred rows.
+        NumericalFailure: a value is not finite, or one side is constant.
+
+    Warns:
+        TooFewRows: ``n - 1 < rank x + rank y``; it says how many correlations are 1 whatever the data.
 
     Reference:
         Morcos et al. 2018, section 2, "projection weighted CCA".
@@ -190,13 +203,21 @@ def _weighted(n: int, shared: Float64[Tensor, "r s"], loadings: Float64[Tensor, 
     _require_rows(PWCCA.title, n, shared)
     variables, values, _ = torch.linalg.svd(shared, full_matrices=False)
     weights = (variables.T @ loadings).abs().sum(1)
-    return min(float(weights @ _correlations(PWCCA.title, values) / weights.sum()), 1.0)
+    return PWCCA.promises.within(PWCCA.title, float(weights @ _correlations(PWCCA.title, values) / weights.sum()))
 
 
 def _require_rows(title: str, n: int, shared: Tensor) -> None:
+    p, q = shared.shape
     # Centred rows fill n - 1 dimensions; two spaces that together need more have some in common whatever the data.
-    if n - 1 < sum(shared.shape):
-        raise too_few_rows(title, n, *shared.shape)
+    forced = p + q - (n - 1)
+    if forced >= min(p, q):
+        found = f"{n} rows that fill {p} and {q} dimensions: any two such sets agree perfectly"
+        do = f"give more than {max(p, q) + 1} rows, better more than {p + q}, or pool the maps, or take cka_debiased"
+        raise DataError(title, found, do)
+    if forced > 0:
+        some = f"{forced} of the {min(p, q)} correlations {'is' if forced == 1 else 'are'} 1 whatever the data"
+        advice = f"{some}; give more than {p + q} rows, or take cka_debiased"
+        warnings.warn(f"{title} of {n} rows that fill {p} and {q} dimensions: {advice}", TooFewRows, stacklevel=3)
 
 
 def _correlations(title: str, values: Float64[Tensor, " r"]) -> Float64[Tensor, " r"]:
@@ -212,9 +233,7 @@ def _correlations(title: str, values: Float64[Tensor, " r"]) -> Float64[Tensor, 
 
 def _check(measure: Measure, moments: Moments) -> None:
     check_rows(measure.title, measure.promises, moments.n, len(moments.mean_x), len(moments.mean_y))
-    for which, varies in (("x", moments.varies_x), ("y", moments.varies_y)):
-        if not bool(varies.any()):
-            raise constant(measure.title, which)
+    require_spread(measure.title, moments, by_channel=measure.name != "svcca")
 
 
 def _promises(symmetric: bool, *more: Invariance) -> Promises:

@@ -16,19 +16,21 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from modelstitch.errors import NumericalFailure
-from modelstitch.measures.measure import Measure, check_rows, constant
+from modelstitch.measures.door import RowsLike
+from modelstitch.measures.measure import Measure, check_rows
 from modelstitch.measures.promises import Invariance, Promises
+from modelstitch.measures.scale import power, require_spread
 from modelstitch.moments import Moments
 
 # The debiased formula subtracts terms that are each rounded at 1e-16: above this share of them, five digits are left.
 _FLOOR = 1e-10
 
 
-def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
+def linear_cka(x: RowsLike, y: RowsLike) -> float:
     """Linear CKA of two sets of rows, biased: ``‖XᵀY‖²_F / (‖XᵀX‖_F · ‖YᵀY‖_F)`` with every channel centred.
 
     From channels × channels products or, for a side with at least as many channels as rows, from its rows × rows Gram
@@ -44,7 +46,7 @@ def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
 
     Raises:
         DataError: fewer than two rows, or not as many in ``x`` as in ``y``.
-        NumericalFailure: a value is not finite or too large to be squared, or one side is constant.
+        NumericalFailure: a value is not finite, or one side is constant.
 
     Warns:
         TooFewRows: no more rows than channels; `debiased_cka` is the way out.
@@ -60,7 +62,7 @@ def linear_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
     return CKA(x, y)
 
 
-def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
+def debiased_cka(x: RowsLike, y: RowsLike) -> float:
     """Linear CKA with an unbiased estimate of each of its three terms, ``h(x, y) / √(h(x, x) · h(y, y))``.
 
     With all channels centred, ``h(x, y) = ‖XᵀY‖²_F - n/(n-2) Σᵢ ‖xᵢ‖²‖yᵢ‖² + Σᵢ ‖xᵢ‖² Σᵢ ‖yᵢ‖² / ((n-1)(n-2))``. It is
@@ -79,8 +81,8 @@ def debiased_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
 
     Raises:
         DataError: fewer than four rows, or not as many in ``x`` as in ``y``.
-        NumericalFailure: a value is not finite or too large to be squared, one side is constant, or nothing of one
-            side's ``h`` is left, as when all rows but one are the same.
+        NumericalFailure: a value is not finite, one side is constant, or nothing of one side's ``h`` is left, as
+            when all rows but one are the same.
 
     Reference:
         Song et al. 2012, the unbiased estimator HSIC₁; the choice ``debiased=True`` of the code of Kornblith et al.
@@ -118,7 +120,7 @@ def debiased_cka_from_moments(moments: Moments) -> float:
     # What is needed of the rows' lengths was summed with the second moments, so nothing is lost by streaming.
     products = _products(CKA_DEBIASED, moments)
     traces = [float(scatter.trace()) for scatter in (moments.xx, moments.yy)]
-    a, b = (_power(math.sqrt(trace)) for trace in traces)
+    a, b = (power(math.sqrt(trace)) for trace in traces)
     u, v = traces[0] / a / a, traces[1] / b / b
     lengths = _Products(
         moments.norms_xy / a / a / b / b, moments.norms_xx / a / a / a / a, moments.norms_yy / b / b / b / b
@@ -138,9 +140,9 @@ class _Products:
     x: float
     y: float
 
-    def cosine(self, least: float) -> float:
+    def cosine(self, measure: Measure) -> float:
         # By the Cauchy-Schwarz inequality the exact value is in the range; only rounding leaves it, by 1e-16.
-        return min(1.0, max(least, self.across / math.sqrt(self.x * self.y)))
+        return measure.promises.within(measure.title, self.across / math.sqrt(self.x * self.y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,20 +160,12 @@ class _Kernel:
 
 def _side(x: Float64[Tensor, "n p"]) -> _Kernel:
     centred = x - x.mean(0)
-    norm = torch.linalg.matrix_norm(centred)
-    if not bool(torch.isfinite(norm)):
-        raise _unsquarable(CKA)
     # Divided first, so that no product overflows or underflows at any scale of the activations; in place, since another
-    # copy takes as long as a fifth of the product.
-    unit = centred.div_(_power(float(norm)))
+    # copy takes as long as a fifth of the product. By a power of two, so that equal sides give exactly 1.
+    unit = centred.div_(power(float(torch.linalg.matrix_norm(centred))))
     is_gram = unit.shape[1] >= len(unit)
     values = unit @ unit.T if is_gram else unit
     return _Kernel(values, is_gram, torch.einsum("ij,ij->i", unit, unit), _inner(values, is_gram, values, is_gram))
-
-
-def _power(size: float) -> float:
-    """The power of two next to a size: dividing by it rounds nothing, so that equal sides give exactly 1."""
-    return math.ldexp(1.0, math.frexp(size)[1])
 
 
 def _inner(x: Tensor, x_is_gram: bool, y: Tensor, y_is_gram: bool) -> float:
@@ -201,7 +195,7 @@ def _between_debiased(x: _Kernel, y: _Kernel) -> float:
 
 
 def _biased(products: _Products) -> float:
-    return products.cosine(0.0)
+    return products.cosine(CKA)
 
 
 def _debiased(products: _Products, lengths: _Products, traces: _Products, n: int) -> float:
@@ -217,7 +211,7 @@ def _debiased(products: _Products, lengths: _Products, traces: _Products, n: int
                 found=f"no covariance of {which} left without the diagonal, as when all rows but one are the same",
                 do="give more rows, or look at whether the layer is almost dead",
             )
-    return _Products(across, x, y).cosine(-1.0)
+    return _Products(across, x, y).cosine(CKA_DEBIASED)
 
 
 def _terms(products: _Products) -> tuple[float, float, float]:
@@ -227,11 +221,9 @@ def _terms(products: _Products) -> tuple[float, float, float]:
 def _products(measure: Measure, moments: Moments) -> _Products:
     """The inner products of both sides, scaled as in `_side`."""
     check_rows(measure.title, measure.promises, moments.n, len(moments.mean_x), len(moments.mean_y))
-    for which, varies in (("x", moments.varies_x), ("y", moments.varies_y)):
-        if not bool(varies.any()):
-            raise constant(measure.title, which)
+    require_spread(measure.title, moments)
     xx, yy = moments.xx, moments.yy
-    a, b = (_power(math.sqrt(float(scatter.trace()))) for scatter in (xx, yy))
+    a, b = (power(math.sqrt(float(scatter.trace()))) for scatter in (xx, yy))
     return _Products(*(float(one.square().sum()) for one in (moments.xy / a / b, xx / a / a, yy / b / b)))
 
 

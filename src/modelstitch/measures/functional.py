@@ -7,15 +7,16 @@ Beware: two good networks agree on most examples because both are right. `error_
 
 from __future__ import annotations
 
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from modelstitch.errors import DataError, NumericalFailure, TaskMismatch
+from modelstitch.measures.door import RowsLike, as_labels
 from modelstitch.measures.measure import Measure, paired
 from modelstitch.measures.promises import Promises
 
 
-def prediction_agreement(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classes2"]) -> float:
+def prediction_agreement(x: RowsLike, y: RowsLike) -> float:
     """The share of examples to which two networks give the same class: ``mean_i [argmax x_i = argmax y_i]``.
 
     Args:
@@ -30,13 +31,14 @@ def prediction_agreement(x: Float[Tensor, "n classes"], y: Float[Tensor, "m clas
         NumericalFailure: a logit is not finite, or one network gives every example the same logits.
 
     Example:
+        >>> import torch
         >>> prediction_agreement(torch.eye(3), torch.eye(3)[[0, 1, 1]])
         0.6666666666666666
     """
     return AGREEMENT(x, y)
 
 
-def error_overlap(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classes2"], labels: Int[Tensor, " k"]) -> float:
+def error_overlap(x: RowsLike, y: RowsLike, labels: object) -> float:
     """Of the examples that either network gets wrong, the share that both do: ``|E_x ∩ E_y| / |E_x ∪ E_y|``.
 
     The Jaccard index of the two sets of errors. Geirhos et al. 2020 ("Beyond accuracy") use error consistency instead:
@@ -45,7 +47,7 @@ def error_overlap(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classes2"],
     Args:
         x: the first network's logits.
         y: the second network's, of the same examples.
-        labels: the right classes.
+        labels: the right classes, one whole number an example.
 
     Returns:
         A similarity in [0, 1], a share.
@@ -56,21 +58,23 @@ def error_overlap(x: Float[Tensor, "n classes"], y: Float[Tensor, "m classes2"],
         NumericalFailure: a logit is not finite, or neither network makes an error: there is nothing to share.
 
     Example:
+        >>> import torch
         >>> error_overlap(torch.eye(3), torch.eye(3)[[0, 2, 2]], torch.tensor([1, 1, 2]))
         0.5
     """
-    if len(labels) != len(x):
-        found = f"{len(x)} rows of logits and {len(labels)} labels"
-        raise DataError("error overlap", found, "give one label an example")
-    x, y = paired("error overlap", _PROMISES, x, y)
-    labels = labels.detach().cpu().long()
-    if not 0 <= int(labels.min()) <= int(labels.max()) < min(x.shape[1], y.shape[1]):
-        found = f"labels from {int(labels.min())} to {int(labels.max())} and logits of {x.shape[1]} and {y.shape[1]}"
+    right = as_labels("error overlap", labels)
+    a, b = paired("error overlap", _PROMISES, x, y)
+    if len(right) != len(a):
+        raise DataError(
+            "error overlap", f"{len(a)} rows of logits and {len(right)} labels", "give one label an example"
+        )
+    if not 0 <= int(right.min()) <= int(right.max()) < min(a.shape[1], b.shape[1]):
+        found = f"labels from {int(right.min())} to {int(right.max())} and logits of {a.shape[1]} and {b.shape[1]}"
         raise TaskMismatch("error overlap", found, "give logits of the data's own classes, counted from 0")
-    wrong_x, wrong_y = x.argmax(1) != labels, y.argmax(1) != labels
+    wrong_x, wrong_y = a.argmax(1) != right, b.argmax(1) != right
     either = int((wrong_x | wrong_y).sum())
     if either == 0:
-        found, do = f"no error of either network on {len(labels)} examples", "give examples that they get wrong"
+        found, do = f"no error of either network on {len(right)} examples", "give examples that they get wrong"
         raise NumericalFailure("error overlap", found, do)
     return int((wrong_x & wrong_y).sum()) / either
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch, TooFewRows
+from modelstitch.measures.door import RowsLike, as_matrix, as_rows
 from modelstitch.measures.promises import Promises
-from modelstitch.moments import Moments, varying
+from modelstitch.measures.scale import sound
+from modelstitch.moments import Moments
 from modelstitch.tensors import all_finite
 
 
@@ -21,7 +23,7 @@ from modelstitch.tensors import all_finite
 class Accumulator(Protocol):
     """Takes paired rows in batches; its value is that of all rows at once, however they were split."""
 
-    def update(self, x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> None:
+    def update(self, x: Any, y: Any) -> None:
         """Take one more batch of paired rows."""
 
     def compute(self) -> float:
@@ -32,7 +34,8 @@ class Accumulator(Protocol):
 class Measure:
     """A similarity or distance of two sets of activations, with all ways of computing it.
 
-    Calling it with two matrices of paired rows computes it in one go.
+    Calling it with two matrices of paired rows computes it in one go: tensors, arrays, data frames or lists of lists.
+    A value that leaves the promised range by more than rounding, or is no number, is an error and never returned.
 
     Args:
         name: what tables and the command line call it: ``cka_debiased``.
@@ -45,7 +48,7 @@ class Measure:
 
     Example:
         >>> from modelstitch.measures import MEASURES
-        >>> MEASURES["cka"](torch.eye(3), 2 * torch.eye(3))
+        >>> MEASURES["cka"](torch.eye(3, 2), 2 * torch.eye(3, 2))
         1.0
     """
 
@@ -57,24 +60,33 @@ class Measure:
     from_moments: Callable[[Moments], float] | None = None
     streaming: Callable[[], Accumulator] | None = None
 
-    def __call__(self, x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
-        """The value for paired rows; errors as in `paired`."""
-        x, y = paired(self.title, self.promises, x, y)
-        return self.between(self.side(x), self.side(y))
+    def __post_init__(self) -> None:
+        # Whoever calls it, a value passes the range; a copy with other promises is held to those alone.
+        for field in ("between", "from_moments"):
+            compute = getattr(self, field)
+            compute = compute.compute if isinstance(compute, _Held) else compute
+            held = None if compute is None else _Held(self.title, self.promises, compute)
+            object.__setattr__(self, field, held)
 
-    def one_side(self, which: str, rows: Float[Tensor, "n p"]) -> Any:
+    def __call__(self, x: RowsLike, y: RowsLike) -> float:
+        """The value for paired rows, ``(n, p)`` and ``(n, q)``; errors as in `paired`."""
+        a, b = paired(self.title, self.promises, x, y)
+        return self.between(self.side(a), self.side(b))
+
+    def one_side(self, which: str, rows: RowsLike) -> Any:
         """What `between` needs of one side, checked alone: for many comparisons of the same rows.
 
         Args:
             which: ``x`` or ``y``, for errors.
-            rows: one side's activations.
+            rows: one side's activations, ``(n, p)``.
 
         Raises:
-            DataError: too few rows.
+            DataError: too few rows, or no matrix of numbers.
             NumericalFailure: a value is not finite, or all rows are alike.
         """
-        check_rows(self.title, self.promises, len(rows), 0, 0)
-        return self.side(_checked(self.title, which, rows))
+        matrix = as_rows(self.title, which, rows)
+        check_rows(self.title, self.promises, len(matrix), 0, 0)
+        return self.side(_checked(self.title, self.promises, which, matrix))
 
     def accumulator(self) -> Accumulator:
         """A fresh accumulator, whose memory does not depend on the number of rows.
@@ -83,11 +95,36 @@ class Measure:
             SettingError: the measure needs all rows at once.
         """
         if self.streaming is not None:
-            return self.streaming()
+            return _Entered(self.title, self.streaming())
         if self.from_moments is None:
             do = f"call it with all rows: MEASURES[{self.name!r}](x, y)"
             raise SettingError(f"{self.title}, batch by batch", "a measure that needs all rows at once", do)
-        return _OverMoments(self.from_moments)
+        return _Entered(self.title, _OverMoments(self.from_moments))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A function whose value is held to the promised range."""
+
+    title: str
+    promises: Promises
+    compute: Callable[..., float]
+
+    def __call__(self, *given: Any) -> float:
+        return self.promises.within(self.title, self.compute(*given))
+
+
+class _Entered:
+    """An accumulator behind the door that all rows pass."""
+
+    def __init__(self, title: str, inner: Accumulator) -> None:
+        self._title, self._inner = title, inner
+
+    def update(self, x: RowsLike, y: RowsLike) -> None:
+        self._inner.update(as_matrix(self._title, "x", x), as_matrix(self._title, "y", y))
+
+    def compute(self) -> float:
+        return self._inner.compute()
 
 
 class _OverMoments:
@@ -95,7 +132,7 @@ class _OverMoments:
         self._from_moments = from_moments
         self._moments = Moments()
 
-    def update(self, x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> None:
+    def update(self, x: Any, y: Any) -> None:
         self._moments.update(x, y)
 
     def compute(self) -> float:
@@ -123,41 +160,43 @@ def noted(compute: Callable[[], float]) -> tuple[float | None, str]:
 
 
 def paired(
-    name: str, promises: Promises, x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]
+    name: str, promises: Promises, x: RowsLike, y: RowsLike
 ) -> tuple[Float64[Tensor, "n p"], Float64[Tensor, "n q"]]:
     """Rows that a measure can be computed from, in float64 on the CPU.
 
     Args:
         name: of the measure, for errors.
         promises: of the measure.
-        x: rows of the first network's activations.
-        y: the same rows of the second network's.
+        x: rows of the first network's activations, ``(n, p)``: a tensor, an array, a data frame or a list of lists.
+        y: the same rows of the second network's, ``(n, q)``.
 
     Returns:
-        Both, checked.
+        Both, checked; multiplied by a power of two where their squares would leave the range of float64 and the
+        measure is invariant to scale.
 
     Raises:
-        DataError: too few rows, or not as many in ``x`` as in ``y``.
+        DataError: no matrix of numbers, too few rows, or not as many in ``x`` as in ``y``.
         NumericalFailure: a value is not finite, or one side is constant.
 
     Warns:
         TooFewRows: fewer rows than the measure's promises advise.
     """
-    if len(x) != len(y):
+    a, b = as_rows(name, "x", x), as_rows(name, "y", y)
+    if len(a) != len(b):
         raise DataError(
             asked=name,
-            found=f"{len(x)} rows of x and {len(y)} rows of y",
+            found=f"{len(a)} rows of x and {len(b)} rows of y",
             do="give both networks the same examples in the same order",
         )
-    check_rows(name, promises, len(x), x.shape[1], y.shape[1])
-    return _checked(name, "x", x), _checked(name, "y", y)
+    check_rows(name, promises, len(a), a.shape[1], b.shape[1])
+    return _checked(name, promises, "x", a), _checked(name, promises, "y", b)
 
 
 def check_rows(name: str, promises: Promises, n: int, p: int, q: int) -> None:
     """Refuse, or warn of, fewer rows than a measure needs.
 
-    Measures that require more rows than both sides' dimensions count those dimensions themselves, by `too_few_rows`:
-    dead channels do not count.
+    Measures that require more rows than either side's dimensions count those dimensions themselves: dead channels do
+    not count.
 
     Args:
         name: of the measure.
@@ -180,45 +219,12 @@ def check_rows(name: str, promises: Promises, n: int, p: int, q: int) -> None:
         warnings.warn(f"{name} of {n} rows with {p} and {q} channels: {advice}", TooFewRows, stacklevel=3)
 
 
-def too_few_rows(name: str, n: int, p: int, q: int) -> DataError:
-    """The error for fewer rows than two sides' dimensions together need.
-
-    Args:
-        name: of the measure.
-        n: how many rows there are.
-        p: dimensions that the first side fills.
-        q: dimensions that the second fills.
-    """
-    return DataError(
-        asked=name,
-        found=f"{n} rows that fill {p} and {q} dimensions: any two such sets agree perfectly in some of them",
-        do=f"give more than {p + q} rows, pool the maps, or take a measure that needs no more rows than channels",
-    )
-
-
-def constant(name: str, which: str) -> NumericalFailure:
-    """The error for a side that is the same for every row and so has no similarity to anything.
-
-    Args:
-        name: of the measure.
-        which: ``x`` or ``y``.
-    """
-    return NumericalFailure(
-        asked=name,
-        found=f"{which} is constant: the same activations for every row",
-        do="cut elsewhere, or look at why the layer is dead",
-    )
-
-
-def _checked(name: str, which: str, rows: Tensor) -> Tensor:
-    rows = rows.detach().cpu().double()
+def _checked(name: str, promises: Promises, which: str, rows: Tensor) -> Tensor:
     if not all_finite(rows):
         raise NumericalFailure(
             asked=name,
             found=f"values of {which} that are not finite",
             do="look for the first layer that returns inf or nan",
         )
-    mean = rows.mean(0)
-    if not bool(varying(mean, (rows - mean).square_().sum(0), len(rows)).any()):
-        raise constant(name, which)
-    return rows
+    brought = sound(name, which, rows, centred="translation" in promises.invariances)
+    return brought if "isotropic_scale" in promises.invariances else rows

@@ -16,22 +16,26 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from modelstitch.errors import DataError, NumericalFailure, SettingError
+from modelstitch.measures.door import RowsLike
 from modelstitch.measures.measure import Measure
 from modelstitch.measures.products import FEWEST, Hollow, Layer, hollow
 from modelstitch.measures.promises import Promises
+from modelstitch.measures.scale import too_small
 from modelstitch.moments.moments import require_pairs
 
 _TITLE = "minibatch CKA"
 _BATCH = 256
 # Products of float32 are rounded at 1e-7, their squares at 1e-14: above this share at least four digits are left.
 _FLOOR = 1e-10
+# Squared traces below this have lost digits to underflow.
+_LEAST = 1e-280
 
 
-def minibatch_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, batch_size: int = _BATCH) -> float:
+def minibatch_cka(x: RowsLike, y: RowsLike, *, batch_size: int = _BATCH) -> float:
     """Linear CKA whose three terms are averaged over batches, ``Σ_b h_b(x, y) / √(Σ_b h_b(x, x) · Σ_b h_b(y, y))``.
 
     ``h_b`` is the unbiased HSIC₁ of batch b, times its number of rows: batches of equal size weigh the same. Each batch
@@ -51,8 +55,8 @@ def minibatch_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, batch_siz
     Raises:
         SettingError: ``batch_size`` is less than 4.
         DataError: fewer than four rows, or not as many in ``x`` as in ``y``.
-        NumericalFailure: a value is not finite or too large to be squared, one side is constant, or nothing of one
-            side's terms is left, as when at most one row of each batch differs.
+        NumericalFailure: a value is not finite, one side is constant, or nothing of one side's terms is left, as
+            when at most one row of each batch differs.
 
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0], [0.0, 0.0], [5.0, 1.0]])
@@ -148,10 +152,11 @@ class _Sums:
         self.across: Tensor | float = 0.0
         self.own: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
         self.traces: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
+        self.moves: tuple[list[bool], list[bool]] = ([], [])
 
     def copy(self) -> _Sums:
         new = _Sums()
-        new.across, new.own, new.traces = self.across, self.own, self.traces
+        new.across, new.own, new.traces, new.moves = self.across, self.own, self.traces, self.moves
         return new
 
     def add(self, xs: list[Hollow], ys: list[Hollow]) -> None:
@@ -164,6 +169,11 @@ class _Sums:
         traces = [weight * torch.stack([one.trace for one in side]).square().cpu() for side in (xs, ys)]
         self.own = (self.own[0] + own[0], self.own[1] + own[1])
         self.traces = (self.traces[0] + traces[0], self.traces[1] + traces[1])
+        moved = [[one.moves for one in side] for side in (xs, ys)]
+        # Of the first batch there is nothing to join yet.
+        old = [before or [False] * len(now) for before, now in zip(self.moves, moved, strict=True)]
+        joined = [[a or b for a, b in zip(*both, strict=True)] for both in zip(old, moved, strict=True)]
+        self.moves = (joined[0], joined[1])
 
     def value(self, i: int, j: int, names: tuple[str, str]) -> float:
         """The cosine of one pair.
@@ -177,7 +187,9 @@ class _Sums:
             assert isinstance(values, Tensor)
             assert isinstance(traces, Tensor)
             sides.append((float(values[at]), float(traces[at])))
-        for name, (own, trace) in zip(names, sides, strict=True):
+        for name, (own, trace), moves in zip(names, sides, (self.moves[0][i], self.moves[1][j]), strict=True):
+            if trace < _LEAST and moves:
+                raise too_small(_TITLE, name)
             if trace == 0.0:
                 found = f"{name} is constant: in every batch the same activations for every row"
                 raise NumericalFailure(_TITLE, found, "cut elsewhere, or look at why the layer is dead")
@@ -189,7 +201,7 @@ class _Sums:
                 raise NumericalFailure(_TITLE, found, "give more rows, or look at whether the layer is almost dead")
         value = float(self.across[i, j]) / math.sqrt(sides[0][0]) / math.sqrt(sides[1][0])
         # By the Cauchy-Schwarz inequality the exact value is in the range; only rounding leaves it, by 1e-16.
-        return min(1.0, max(-1.0, value))
+        return CKA_MINIBATCH.promises.within(_TITLE, value)
 
 
 class _Streamed:
@@ -198,7 +210,7 @@ class _Streamed:
     def __init__(self, batch_size: int) -> None:
         self._table = GramTable(batch_size)
 
-    def update(self, x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> None:
+    def update(self, x: Tensor, y: Tensor) -> None:
         self._table.update([x.double()], [y.double()])
 
     def compute(self) -> float:

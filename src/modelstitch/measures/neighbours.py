@@ -2,7 +2,7 @@
 
 Reference: Huh, Cheung, Wang & Isola, "The Platonic Representation Hypothesis", ICML 2024.
 Rows are scaled to unit length first, as in their code, so that neighbours are those of the largest cosine; a row never
-counts as its own neighbour; among equally near rows the first ones do.
+counts as its own neighbour; among equally near rows the first ones do (`modelstitch.measures.nearest`).
 Beware: both need all rows at once, and memory for n² products. By chance two sets share k/(n - 1) of their neighbours.
 """
 
@@ -12,18 +12,21 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from modelstitch.errors import NumericalFailure, SettingError
+from modelstitch.measures.door import RowsLike
 from modelstitch.measures.measure import Measure
+from modelstitch.measures.nearest import nearest, squared_chords, unit_rows
 from modelstitch.measures.promises import Promises
 
 _K = 10
+# A product of unit rows is rounded at 1e-16: above this squared chord at least ten digits of 1 - cos are left.
+_APART = 1e-5
 
 
-def mutual_knn(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, k: int = _K) -> float:
+def mutual_knn(x: RowsLike, y: RowsLike, *, k: int = _K) -> float:
     """The mean share of an example's k nearest neighbours that are the same in both: ``mean_i |N_x(i) ∩ N_y(i)| / k``.
 
     Args:
@@ -38,13 +41,15 @@ def mutual_knn(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, k: int = _K)
     Raises:
         DataError: fewer than ``2 k + 1`` rows (half the neighbours would agree by chance), or not as many in ``x`` as
             in ``y``.
-        NumericalFailure: a value is not finite, all rows are alike, or a row is zero and has no direction.
+        NumericalFailure: a value is not finite, all rows are alike, a row is zero and has no direction, or the nearest
+            rows differ from each other by rounding alone.
         SettingError: no neighbours.
 
     Reference:
         Huh et al. 2024, appendix A.
 
     Example:
+        >>> import torch
         >>> x = torch.arange(12.0).view(6, 2).square()
         >>> mutual_knn(x, 2 * x, k=2)
         1.0
@@ -52,7 +57,7 @@ def mutual_knn(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, k: int = _K)
     return MUTUAL_KNN(x, y) if k == _K else _mutual_knn(_checked(k))(x, y)
 
 
-def cknna(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, k: int = _K) -> float:
+def cknna(x: RowsLike, y: RowsLike, *, k: int = _K) -> float:
     """Kernel alignment over those pairs of examples alone that are near neighbours in both.
 
     With ``K = X Xᵀ`` of rows of unit length, ``K̄_ij = K_ij - mean_l K_il``, and ``α(i, j) = 1`` where j is among the k
@@ -77,6 +82,7 @@ def cknna(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, k: int = _K) -> f
         Huh et al. 2024, appendix A.
 
     Example:
+        >>> import torch
         >>> x = torch.arange(12.0).view(6, 2).square()
         >>> round(cknna(x, 2 * x, k=2), 12)
         1.0
@@ -93,26 +99,17 @@ class _Near:
     alignment: float
 
 
-def _neighbours(x: Float64[Tensor, "n p"], k: int) -> tuple[Bool[Tensor, "n n"], Float64[Tensor, "n n"]]:
-    lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    if bool((lengths == 0).any()):
-        found = f"{int((lengths == 0).sum())} rows that are zero and have no direction"
-        raise NumericalFailure("nearest neighbours by cosine", found, "cut elsewhere, or leave those examples out")
-    unit = x / lengths
-    products = unit @ unit.T
-    # Rounded, so that equal rows tie exactly and the stable order below decides.
-    similar = torch.round(products, decimals=12).fill_diagonal_(-torch.inf)
-    nearest = torch.argsort(similar, dim=1, descending=True, stable=True)
-    near = torch.zeros_like(products, dtype=torch.bool).scatter_(1, nearest[:, :k], True)
-    return near, products
-
-
 def _near_alone(x: Float64[Tensor, "n p"], k: int) -> Bool[Tensor, "n n"]:
-    return _neighbours(x, k)[0]
+    unit = unit_rows(x)
+    return nearest(unit, *squared_chords(unit), k)
 
 
 def _near_with_products(x: Float64[Tensor, "n p"], k: int) -> _Near:
-    near, products = _neighbours(x, k)
+    unit = unit_rows(x)
+    squares, error = squared_chords(unit)
+    near = nearest(unit, squares, error, k)
+    # The products themselves, unless all are so close to 1 that only the chords still tell them apart.
+    products = unit @ unit.T if float(squares.max()) > _APART else -squares / 2
     centred = products - products.mean(1, keepdim=True)
     alignment = float((centred.square() * near).sum())
     if alignment == 0:
@@ -127,8 +124,7 @@ def _share(x: Bool[Tensor, "n n"], y: Bool[Tensor, "n n"], k: int) -> float:
 
 def _aligned(x: _Near, y: _Near) -> float:
     shared = float((x.products * y.products * (x.near & y.near)).sum())
-    # Cauchy-Schwarz keeps it in the range; only rounding leaves it.
-    return max(-1.0, min(1.0, shared / math.sqrt(x.alignment * y.alignment)))
+    return shared / math.sqrt(x.alignment * y.alignment)
 
 
 def _checked(k: int) -> int:

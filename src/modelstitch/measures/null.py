@@ -6,19 +6,22 @@ shuffled values are what this very pair of activations gives by chance.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.errors import SettingError, TooFewRows, did_you_mean
 from modelstitch.measures.catalogue import MEASURES
+from modelstitch.measures.door import RowsLike
 from modelstitch.measures.measure import Measure, paired
 from modelstitch.seeding import generator
 
 _QUANTILES = (0.05, 0.5, 0.95)
+# Values nearer than this share of the measure's range are equal: shuffles that give the same value by the mathematics
+# differ by rounding, at 1e-14. What is counted too much by it makes p larger, never smaller.
+_TIE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Null:
 
 def permutation_null(
     measure: str | Measure,
-    x: Float[Tensor, "n p"],
-    y: Float[Tensor, "m q"],
+    x: RowsLike,
+    y: RowsLike,
     *,
     permutations: int = 100,
     seed: int = 0,
@@ -57,7 +60,8 @@ def permutation_null(
     """Calibrate a measure: its value, and its values when the rows of ``y`` are shuffled.
 
     ``p = (1 + #{shuffled at least as similar}) / (1 + permutations)``, which is never 0: with 100 shuffles the least is
-    1/101. Both sides keep their own geometry; only what pairs them is lost.
+    1/101. A shuffled value within 1e-10 of the measure's range counts as equal: ties are common where activations take
+    few values, and rounding must not break them. Both sides keep their own geometry; only what pairs them is lost.
 
     Args:
         measure: a measure, or its name in `MEASURES`.
@@ -84,15 +88,20 @@ def permutation_null(
     one = _named(measure) if isinstance(measure, str) else measure
     if permutations < 1:
         raise SettingError(f"a null of {permutations} shuffles", "nothing to compare with", "ask for 1 or more")
-    x, y = paired(one.title, one.promises, x, y)
-    side = one.side(x)
-    value = one.between(side, one.side(y))
-    shuffles = (torch.randperm(len(y), generator=generator("null", seed, k)) for k in range(permutations))
-    null = np.array([one.between(side, one.side(y[order])) for order in shuffles])
-    as_similar = null >= value if one.promises.higher_is_more_similar else null <= value
+    a, b = paired(one.title, one.promises, x, y)
+    side = one.side(a)
+    value = one.between(side, one.side(b))
+    shuffles = (torch.randperm(len(b), generator=generator("null", seed, k)) for k in range(permutations))
+    with warnings.catch_warnings():
+        # The value itself has warned.
+        warnings.simplefilter("ignore", TooFewRows)
+        null = np.array([one.between(side, one.side(b[order])) for order in shuffles])
+    low, high = one.promises.range
+    tie = _TIE * (high - low)
+    as_similar = null >= value - tie if one.promises.higher_is_more_similar else null <= value + tie
     low, median, high = np.quantile(null, _QUANTILES).tolist()
     p = (1 + int(as_similar.sum())) / (1 + permutations)
-    return Null(one.name, value, low, median, high, p, permutations, len(x))
+    return Null(one.name, value, low, median, high, p, permutations, len(a))
 
 
 def _named(name: str) -> Measure:

@@ -15,19 +15,22 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from modelstitch.errors import NumericalFailure
-from modelstitch.measures.measure import Measure, check_rows, constant
+from modelstitch.measures.door import RowsLike
+from modelstitch.measures.measure import Measure, check_rows
 from modelstitch.measures.promises import Promises
+from modelstitch.measures.scale import require_spread
 from modelstitch.moments import Moments
 
 # From here on 2 - 2 s loses more than two of its sixteen digits and the residual is taken instead, which loses none.
 _CLOSE = 0.99
+_ROUNDING = 1e-9
 
 
-def procrustes_distance(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
+def procrustes_distance(x: RowsLike, y: RowsLike) -> float:
     """The distance left after the best rotation: ``min ‖X Q - Y‖_F = √(2 - 2 s)``, both sides of unit norm.
 
     ``Q`` runs over the orthogonal maps, reflections included; the side with fewer channels is padded with zeros. Close
@@ -46,7 +49,7 @@ def procrustes_distance(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> flo
 
     Raises:
         DataError: fewer than three rows (two are always a perfect match), or not as many in ``x`` as in ``y``.
-        NumericalFailure: a value is not finite or too large to be squared, or one side is constant.
+        NumericalFailure: a value is not finite, or one side is constant.
 
     Warns:
         TooFewRows: no more rows than channels.
@@ -62,7 +65,7 @@ def procrustes_distance(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> flo
     return PROCRUSTES(x, y)
 
 
-def procrustes_angle(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> float:
+def procrustes_angle(x: RowsLike, y: RowsLike) -> float:
     """The angle left after the best rotation, ``arccos s``: the angular shape metric.
 
     It is the length of the shortest arc on the unit sphere where `procrustes_distance` is that of the chord, so the two
@@ -107,7 +110,7 @@ def procrustes_distance_from_moments(moments: Moments) -> float:
 
     Raises:
         DataError: fewer than three rows were seen.
-        NumericalFailure: one side is constant.
+        NumericalFailure: one side is constant, or too small to be squared.
 
     Warns:
         TooFewRows: no more rows than channels.
@@ -127,7 +130,7 @@ def procrustes_angle_from_moments(moments: Moments) -> float:
 
     Raises:
         DataError: fewer than three rows were seen.
-        NumericalFailure: one side is constant.
+        NumericalFailure: one side is constant, or too small to be squared.
 
     Warns:
         TooFewRows: no more rows than channels.
@@ -139,14 +142,7 @@ def procrustes_angle_from_moments(moments: Moments) -> float:
 def _side(x: Float64[Tensor, "n p"]) -> Float64[Tensor, "n r"]:
     """The rows centred and of unit norm, rotated into no more channels than there are rows."""
     centred = x - x.mean(0)
-    norm = torch.linalg.matrix_norm(centred)
-    if not bool(torch.isfinite(norm)):
-        raise NumericalFailure(
-            asked=PROCRUSTES.title,
-            found="activations too large to be squared",
-            do="look for the first layer that returns such numbers, or divide them by a constant",
-        )
-    unit: Tensor = centred / norm
+    unit: Tensor = centred / torch.linalg.matrix_norm(centred)
     if x.shape[1] > len(x):
         # With Xᵀ = Q R the rows X Q = Rᵀ are the same up to a rotation. The root of the Gram matrix would cost as much
         # and keep only half of the digits.
@@ -170,13 +166,15 @@ def _distance_from_moments(moments: Moments) -> float:
     # Divided by the norms first, so that the product of two traces neither overflows nor underflows.
     shared = moments.xy / moments.xx.trace().sqrt() / moments.yy.trace().sqrt()
     s = _finite(float(torch.linalg.svdvals(shared).sum()))
+    if s > 1.0 + _ROUNDING:
+        raise _no_share(s)
     # s is at most 1; only rounding goes beyond.
-    return math.sqrt(max(0.0, 2.0 - 2.0 * s))
+    return math.sqrt(2.0 - 2.0 * min(1.0, s))
 
 
 def _angle(distance: float) -> float:
-    # The arc of a chord; arccos s would lose the digits that the chord has near zero. Rounding could pass π/2.
-    return min(2.0 * math.asin(distance / 2.0), math.pi / 2)
+    # The arc of a chord; arccos s would lose the digits that the chord has near zero.
+    return 2.0 * math.asin(distance / 2.0)
 
 
 def _angle_between(x: Float64[Tensor, "n p"], y: Float64[Tensor, "n q"]) -> float:
@@ -186,19 +184,21 @@ def _angle_between(x: Float64[Tensor, "n p"], y: Float64[Tensor, "n q"]) -> floa
 def _finite(value: float) -> float:
     # max(0, nan) is 0 and would pass for a perfect match.
     if not math.isfinite(value):
-        raise NumericalFailure(
-            asked=PROCRUSTES.title,
-            found=f"singular values that add up to {value}",
-            do="report it with the activations: finite ones should not give this",
-        )
+        raise _no_share(value)
     return value
+
+
+def _no_share(value: float) -> NumericalFailure:
+    return NumericalFailure(
+        asked=PROCRUSTES.title,
+        found=f"singular values that add up to {value}",
+        do="report it with the activations: finite ones should not give this",
+    )
 
 
 def _check(measure: Measure, moments: Moments) -> None:
     check_rows(measure.title, measure.promises, moments.n, len(moments.mean_x), len(moments.mean_y))
-    for which, varies in (("x", moments.varies_x), ("y", moments.varies_y)):
-        if not bool(varies.any()):
-            raise constant(measure.title, which)
+    require_spread(measure.title, moments)
 
 
 def _promises(largest: float) -> Promises:

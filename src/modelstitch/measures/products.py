@@ -32,12 +32,15 @@ _SAFE = (1e-24, 1e24)
 class Hollow:
     """The U-centred products of n rows, once for each pair of rows; the sum of the squared lengths; and the weight.
 
+    ``moves`` says whether any two rows differ, also where their squares vanish.
+
     With the weight, inner products of ``values`` are ``n · HSIC₁``.
     """
 
     values: Float64[Tensor, " k"]
     trace: Float64[Tensor, ""]
     weight: float
+    moves: bool
 
 
 def hollow(near: Float[Tensor, "n p"]) -> Hollow:
@@ -55,7 +58,9 @@ def hollow(near: Float[Tensor, "n p"]) -> Hollow:
     total = rows.sum() / ((n - 1) * (n - 2))
     shift = rows / (n - 2) - total / 2
     centred = (below - shift - shift[:, None]).tril(-1)
-    return Hollow(centred.flatten(), trace, 2 / (n - 3))
+    # Float32 is squared in float64, where its squares do not vanish.
+    moves = near.dtype == torch.float64 and float(trace) == 0.0 and bool(near.any())
+    return Hollow(centred.flatten(), trace, 2 / (n - 3), moves or float(trace) > 0.0)
 
 
 def _lower(centred: Float[Tensor, "n p"]) -> Float64[Tensor, "n n"]:

@@ -17,12 +17,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from modelstitch.errors import NumericalFailure, SettingError
+from modelstitch.measures.door import RowsLike
 from modelstitch.measures.measure import Measure
 from modelstitch.measures.promises import Promises
+from modelstitch.measures.scale import largest, power
 
 _TITLE = "RBF CKA"
 _BANDWIDTH = 0.8
@@ -31,7 +33,7 @@ _BANDWIDTH = 0.8
 _SPREAD = 1e6
 
 
-def rbf_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, bandwidth: float = _BANDWIDTH) -> float:
+def rbf_cka(x: RowsLike, y: RowsLike, *, bandwidth: float = _BANDWIDTH) -> float:
     """CKA with the kernel ``exp(-d² / (2 σ²))``: ``⟨HKH, HLH⟩ / (‖HKH‖_F · ‖HLH‖_F)``, with ``H`` the centring matrix.
 
     ``d`` is the Euclidean distance of two rows and ``σ`` the bandwidth times the median of that side's distances,
@@ -52,8 +54,8 @@ def rbf_cka(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"], *, bandwidth: floa
     Raises:
         SettingError: a bandwidth that is not positive.
         DataError: fewer than three rows (two are always a perfect match), or not as many in ``x`` as in ``y``.
-        NumericalFailure: a value is not finite or too large to be squared, one side is constant, or more than
-            half of its pairs of rows are equal, so that the median distance is 0.
+        NumericalFailure: a value is not finite, one side is constant, or more than half of its pairs of rows are
+            equal, so that the median distance is 0.
 
     Warns:
         TooFewRows: no more rows than channels.
@@ -86,14 +88,7 @@ def _side(x: Float64[Tensor, "n p"], bandwidth: float) -> Float64[Tensor, "n n"]
 
 def _squared_distances(centred: Float64[Tensor, "n p"]) -> Float64[Tensor, "n n"]:
     # Divided by a power of two first, which rounds nothing: tiny activations would underflow.
-    largest = float(centred.abs().max())
-    if not math.isfinite(largest) or largest > 1e150:
-        raise NumericalFailure(
-            asked=_TITLE,
-            found="activations too large to be squared",
-            do="look for the first layer that returns such numbers, or divide them by a constant",
-        )
-    centred = centred / math.ldexp(1.0, math.frexp(largest)[1])
+    centred = centred / power(largest(centred))
     lengths = centred.square().sum(1)
     squares = (lengths + lengths[:, None] - 2 * centred @ centred.T).clamp(min=0.0)
     if float(lengths.max()) > _SPREAD * float(squares.median()):
@@ -103,8 +98,7 @@ def _squared_distances(centred: Float64[Tensor, "n p"]) -> Float64[Tensor, "n n"
 
 
 def _between(x: Float64[Tensor, "n n"], y: Float64[Tensor, "n n"]) -> float:
-    # By the Cauchy-Schwarz inequality the exact value is in [0, 1]; only rounding leaves it, by 1e-16.
-    return min(1.0, max(0.0, float(x.flatten() @ y.flatten())))
+    return float(x.flatten() @ y.flatten())
 
 
 def _rbf(bandwidth: float) -> Measure:

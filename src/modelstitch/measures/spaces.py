@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from modelstitch.errors import NumericalFailure
+from modelstitch.measures.scale import channel_scales
 from modelstitch.moments import varying
 
 _VARIANCE_FLOOR = 1e-9
@@ -37,17 +37,16 @@ class Space:
 
 
 def spanned(x: Float64[Tensor, "n p"]) -> Space:
-    """The whole space of a side's rows.
-
-    Raises:
-        NumericalFailure: the values are too large to be squared.
-    """
-    centred = _centred(x)
+    """The whole space of a side's rows."""
+    mean = x.mean(0)
+    # Each channel by a power of two of its own: its unit does not matter, and its squares must not vanish.
+    scales = channel_scales(x - mean)
+    centred, mean = (x - mean) * scales, mean * scales
     norms = torch.linalg.vector_norm(centred, dim=0)
-    live = varying(x.mean(0), norms.square(), len(x))
+    live = varying(mean, norms.square(), len(x))
     basis, lengths, directions = torch.linalg.svd(centred[:, live] / norms[live], full_matrices=False)
     counts = lengths.square() > _VARIANCE_FLOOR
-    return Space(basis[:, counts], lengths[counts, None] * directions[counts] * norms[live])
+    return Space(basis[:, counts], lengths[counts, None] * directions[counts] * norms[live] / scales[live])
 
 
 def spanned_by_moments(scatter: Float64[Tensor, "p p"], live: Bool[Tensor, " p"]) -> Space:
@@ -62,12 +61,8 @@ def spanned_by_moments(scatter: Float64[Tensor, "p p"], live: Bool[Tensor, " p"]
 
 
 def leading(x: Float64[Tensor, "n p"], variance: float) -> Float64[Tensor, "n k"]:
-    """An orthonormal basis of the fewest principal components that hold a share of the variance.
-
-    Raises:
-        NumericalFailure: the values are too large to be squared.
-    """
-    basis, lengths, _ = torch.linalg.svd(_centred(x), full_matrices=False)
+    """An orthonormal basis of the fewest principal components that hold a share of the variance."""
+    basis, lengths, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     kept: Tensor = basis[:, : _fewest((lengths / lengths[0]).square(), variance)]
     return kept
 
@@ -86,14 +81,3 @@ def _fewest(squares: Float64[Tensor, " r"], variance: float) -> int:
     """How many of the largest make up the share; where they do so exactly, rounding must not ask for one more."""
     held = squares.clamp(min=0.0).cumsum(0)
     return int((held < variance * held[-1] * (1 - 1e-12)).sum()) + 1
-
-
-def _centred(x: Float64[Tensor, "n p"]) -> Float64[Tensor, "n p"]:
-    centred: Tensor = x - x.mean(0)
-    if not bool(torch.isfinite(torch.linalg.matrix_norm(centred))):
-        raise NumericalFailure(
-            asked="canonical correlations",
-            found="activations too large to be squared",
-            do="look for the first layer that returns such numbers, or divide them by a constant",
-        )
-    return centred

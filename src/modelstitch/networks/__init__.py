@@ -3,11 +3,13 @@
 from modelstitch.networks.architectures import ARCHITECTURES, build
 from modelstitch.networks.folder import Config, load_folder, save_network, weights_fingerprint
 from modelstitch.networks.fresh import stem_reset, untrained
+from modelstitch.networks.gpt import gpt
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
 from modelstitch.networks.network import Network
 from modelstitch.networks.references import load_network
 from modelstitch.networks.resnet import resnet18, resnet164
+from modelstitch.networks.unet import unet
 from modelstitch.networks.vit import vit
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "Config",
     "Network",
     "build",
+    "gpt",
     "load_folder",
     "load_network",
     "mlp",
@@ -23,6 +26,7 @@ __all__ = [
     "resnet164",
     "save_network",
     "stem_reset",
+    "unet",
     "untrained",
     "vit",
     "weights_fingerprint",

@@ -9,9 +9,11 @@ from typing import Any
 from torch import nn
 
 from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.networks.gpt import gpt
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
 from modelstitch.networks.resnet import resnet18, resnet164
+from modelstitch.networks.unet import unet
 from modelstitch.networks.vit import vit
 from modelstitch.seeding import seeded
 
@@ -21,6 +23,8 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "resnet18": resnet18,
     "resnet164": resnet164,
     "vit": vit,
+    "gpt": gpt,
+    "unet": unet,
 }
 
 

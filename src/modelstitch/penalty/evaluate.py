@@ -14,6 +14,7 @@ from modelstitch.activations import Activations, Sources, answered, outputs_over
 from modelstitch.compute import exact_float32
 from modelstitch.cut import capture_of
 from modelstitch.cut.frozen import frozen_view, standard_attention
+from modelstitch.cut.untouched import own_state
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import DataError, NumericalFailure
 from modelstitch.parallel import ranks
@@ -198,7 +199,9 @@ def _eval_mode(network: Evaluated) -> Iterator[None]:
     try:
         for module, _ in before:
             module.training = False
-        yield
+        # A forward that counts its calls changes a buffer in eval mode too.
+        with own_state(network):
+            yield
     finally:
         for module, training in before:
             module.training = training

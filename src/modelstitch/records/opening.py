@@ -87,6 +87,7 @@ def query(path: str | Path, sql: str) -> Answer:
 
 
 def _refused(sql: str, error: Exception) -> SettingError:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
+    # SQLite looks at whether a view can be written to before it asks whether that is allowed.
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH or "because it is a view" in str(error):
         return SettingError(f"ask {sql!r}", f"a statement that does not only read ({error})", "ask a SELECT")
     return SettingError(f"ask {sql!r}", str(error), "see the tables: `--sql 'SELECT sql FROM sqlite_master'`")

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from modelstitch.errors import BadFile, NumericalFailure, SettingError
 from modelstitch.records.lines import checked, is_a
 from modelstitch.records.record import COLUMNS, MEASURE, SCORE, Record
-from modelstitch.records.wide import score_columns
-from modelstitch.vocabulary import MEASURES, SCORES
+from modelstitch.records.wide import VIEWED, score_columns
+from modelstitch.vocabulary import MEASURES
 
 Row = tuple[Any, ...]
 
@@ -55,7 +55,7 @@ def _columns(kinds: Mapping[str, str]) -> str:
 
 
 _KEY = "key TEXT NOT NULL REFERENCES records_asked (key)"
-_OF_SCORES = score_columns(list(SCORES), list(SCORES)[1:])
+_OF_SCORES = score_columns(VIEWED, VIEWED[1:])
 
 
 def _view() -> str:

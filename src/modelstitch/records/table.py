@@ -136,7 +136,7 @@ def _row(record: Record, width: int, mixed: bool) -> str:
     first, cka = record.scores[0], record.measure("cka")
     digits = decimals(first.unit)
     penalty = f"{first.penalty:+.{digits}f} [{first.low:+.{digits}f}, {first.high:+.{digits}f}]"
-    penalty, score = with_unit(penalty, first.unit) if mixed else penalty, f"{first.stitched:.{digits}f}"
+    penalty, score = f"{penalty} {first.unit}".rstrip() if mixed else penalty, f"{first.stitched:.{digits}f}"
     told = "–" if cka is None else f"{cka:.3f}"
     score = f"{first.score} {score}" if mixed else score
     return _columns(width, mixed, record.stitching, record.control, penalty, score, told, spoken(record.family))
@@ -145,5 +145,5 @@ def _row(record: Record, width: int, mixed: bool) -> str:
 def _columns(width: int, mixed: bool, *cells: str) -> str:
     stitching, control, penalty, score, cka, family = cells
     # With its unit and the name of its score in every row, a penalty takes more room.
-    wide, narrow = (36, 14) if mixed else (24, 6)
+    wide, narrow = (35, 14) if mixed else (24, 6)
     return f"{stitching:{width}}  {control:9}  {penalty:>{wide}}  {score:>{narrow}}  {cka:>5}  {family}"

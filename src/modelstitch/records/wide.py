@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from modelstitch.records.record import COLUMNS, Record
-from modelstitch.vocabulary import MEASURES, SCORES
+from modelstitch.vocabulary import MEASURES
 
+VIEWED = ("error", "loss")
+"""The scores whose columns are there for no records too, and in every store: those of classification."""
 FIRST = {
     "score": "str",
     "unit": "str",
@@ -63,7 +65,7 @@ class Wide:
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
-        scores = [[row.score for row in record.scores] for record in records if record.scores] or [list(SCORES)]
+        scores = [[row.score for row in record.scores] for record in records if record.scores] or [list(VIEWED)]
         names = list(dict.fromkeys(name for each in scores for name in each))
         self._scores = score_columns(names, [name for each in scores for name in each[1:]])
         found = (row.measure for record in records for row in record.measures)

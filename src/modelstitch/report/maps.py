@@ -157,5 +157,6 @@ def even(unit: str, most: float) -> float:
 
 def _ticks(most: float, least: float) -> list[float]:
     decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
-    steps = [step for step in (times * 10.0**ten for ten in decades for times in (1, 3)) if least <= step <= most]
+    steps = [float(f"{times}e{ten}") for ten in decades for times in (1, 3)]
+    steps = [step for step in steps if least <= step <= most]
     return [*(-step for step in reversed(steps)), 0.0, *steps]

@@ -202,7 +202,9 @@ def _score_titles(gallery: Gallery) -> list[str]:
     firsts = gallery.names.scores
     if len(firsts) > 1:
         return ["score", "score of the top"]
-    titles = [(title_of(score).removeprefix("test "), value_unit(unit)) for score, unit in firsts] or [("score", "")]
+    titles = [(title_of(score).removeprefix("test "), value_unit(score, unit)) for score, unit in firsts] or [
+        ("score", "")
+    ]
     return [with_unit(titles[0][0], titles[0][1]), with_unit(f"{titles[0][0]} of the top", titles[0][1])]
 
 
@@ -212,7 +214,7 @@ def _scored(row: Mapping[Hashable, Any], several: bool) -> list[str]:
     if not score:
         return [NOTHING, NOTHING]
     cells = [number(row[name], f".{decimals(unit)}f") for name in (score, f"{score}_top")]
-    return [f"{title_of(score)} {with_unit(cell, value_unit(unit))}" for cell in cells] if several else cells
+    return [f"{title_of(score)} {cell} {value_unit(score, unit)}".rstrip() for cell in cells] if several else cells
 
 
 def provenance(findings: Findings) -> Table:

@@ -43,9 +43,11 @@ def record_words(records: pd.DataFrame) -> dict[str, Any]:
     titles = {"penalty": with_unit("penalty", firsts[0][1] if len(firsts) == 1 else ""), "seconds": "time, s"}
     for score, unit in [*firsts, *((name, unit_of(name)) for name in further)]:
         named = title_of(score).removeprefix("test ")
-        titles[score] = with_unit(named, value_unit(unit))
+        titles[score] = with_unit(named, value_unit(score, unit))
         if (score, unit) in firsts:
-            titles |= {f"{score}_{side}": with_unit(f"{named} of the {side}", value_unit(unit)) for side in _SIDES}
+            titles |= {
+                f"{score}_{side}": with_unit(f"{named} of the {side}", value_unit(score, unit)) for side in _SIDES
+            }
     sides = [f"{score}{end}" for score, _ in firsts for end in ("", "_top", "_bottom")]
     order = ["stitching", "control", "status", "reason", "penalty", *(f"{name}_penalty" for name in further), *sides]
     order += [name for name in MEASURES if name != "residual"]

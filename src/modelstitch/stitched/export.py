@@ -90,8 +90,8 @@ def _onnx(program: torch.export.ExportedProgram, asked: str) -> tuple[bytes, Ans
         content: bytes = made.model_proto.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as problem:  # a converter fails in as many ways as there are operators
-        found = str(problem).strip().splitlines()[:1]
-        raise CannotExport(asked, f"a network that ONNX cannot express: {found}", "export it to .pt2") from problem
+        why = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise CannotExport(asked, f"a network that ONNX cannot express: {why}", "export it to .pt2") from problem
     names = [one.name for one in session.get_inputs()]
 
     def answer(inputs: Inputs) -> list[Tensor]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from modelstitch.cut import Cut, Entry, Part, capture
-from modelstitch.cut.part import Form
+from modelstitch.cut.form import Form
 from modelstitch.cut.run import Run
 from modelstitch.cut.spelling import Unspeakable, graph_of, spelled
 from modelstitch.errors import BadFile, CannotExport
@@ -73,6 +73,8 @@ def save(network: nn.Module, entries: Sequence[Entry], folder: str | Path) -> No
     """
     asked = f"to save {type(network).__name__} in {folder}"
     half = whole_of(network, entries, asked)
+    finish = half._finish
+    assert isinstance(finish, Form)
     tensors: dict[str, Tensor] = {}
     try:
         described = _described(half.run, tensors)
@@ -86,7 +88,7 @@ def save(network: nn.Module, entries: Sequence[Entry], folder: str | Path) -> No
         "network": half.name,
         "inputs": [_spelled_entry(entry) for entry in entries],
         "cut": [list(half.cut.shape), half.cut.kind],
-        "form": _form(half._finish.spec),  # type: ignore[operator, union-attr]
+        "form": _form(finish.spec),
         "tensors": name,
         **described,
     }
@@ -126,9 +128,9 @@ def _described(run: nn.Module, tensors: dict[str, Tensor], prefix: str = "") -> 
             inner[name] = _described(value, tensors, f"{prefix}{name}.")
         elif isinstance(value, Tensor):
             key = known.setdefault(_place(value), f"{prefix}{name}")
-            order = _order(value)
-            names[name] = [key, order]
-            tensors.setdefault(key, value.detach().cpu().permute(order).contiguous().clone())
+            flat, stride = _flat(value.detach().cpu())
+            names[name] = [key, list(value.shape), stride]
+            tensors.setdefault(key, flat)
         else:
             raise Unspeakable(f"a module {type(value).__name__} in the graph")
     containers = [[path, container] for path, container in run.containers.items()]
@@ -139,9 +141,17 @@ def _place(tensor: Tensor) -> tuple[object, ...]:
     return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.device
 
 
-def _order(tensor: Tensor) -> list[int]:
-    """The axes from the slowest to the fastest in memory: sums may round by it, so that it is kept."""
-    return sorted(range(tensor.ndim), key=lambda axis: (-tensor.stride(axis), axis))
+def _flat(tensor: Tensor) -> tuple[Tensor, list[int]]:
+    """The numbers as they lie in memory, and the strides: sums may round by them, so that they are kept."""
+    strides = list(tensor.stride())
+    order = sorted(range(tensor.ndim), key=lambda axis: (-strides[axis], axis))
+    step = 1
+    for axis in reversed(order):
+        if tensor.shape[axis] > 1 and strides[axis] != step:
+            # Numbers that lie apart or on each other, which no file needs to keep.
+            return _flat(tensor.contiguous())
+        step *= tensor.shape[axis]
+    return tensor.permute(order).reshape(-1).clone(), strides
 
 
 def _spelled_entry(entry: Entry) -> list[Any]:
@@ -178,6 +188,8 @@ def load_stitched(folder: str | Path) -> Loaded:
         tensors = safetensors.torch.load((Path(folder) / Path(told["tensors"]).name).read_bytes())
         if f"tensors-{fingerprint(tensors)}.safetensors" != told["tensors"]:
             raise BadFile(asked, f"numbers in {told['tensors']} that were not saved there", do)
+        # Copies lie in memory as new tensors do: sums may round by where numbers lie.
+        tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         shape, kind = told["cut"]
         cut = Cut("input", (), tuple(shape), kind, 0.0, 0.0, False)
         entries = tuple(_entry(*one) for one in told["inputs"])
@@ -190,15 +202,15 @@ def load_stitched(folder: str | Path) -> Loaded:
     except (Unspeakable, KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError) as error:
         if isinstance(error, BadFile):
             raise
-        found = f"a description that makes no sense: {type(error).__name__}: {str(error).splitlines()[:1]}"
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        found = f"a description that makes no sense: {why}"
         raise BadFile(asked, found, do) from error
 
 
 def _run(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Run:
     root: dict[str, Any] = {name: _run(one, tensors) for name, one in told["inner"].items()}
-    for name, (key, order) in told["held"].items():
-        back = sorted(range(len(order)), key=order.__getitem__)
-        root[name] = tensors[key].permute(back)
+    for name, (key, shape, stride) in told["held"].items():
+        root[name] = tensors[key].as_strided(shape, stride)
     graph = graph_of(told["graph"])
     graph.lint()
     return Run(root, graph, {str(path): bool(container) for path, container in told["modules"]})

@@ -23,6 +23,7 @@ class Stitched(Portable):
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> from modelstitch.cut import capture
         >>> from modelstitch.stitches import Identity
         >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))

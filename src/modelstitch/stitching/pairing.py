@@ -188,6 +188,9 @@ class Pairing:
             source = self.test.of(captured)
             source.want([*cuts, *(captured.cuts[-1:] if _answers_at_last(captured) else [])], BATCH)
             source.want(cuts, MOMENTS_BATCH)
+            if self.setting.by.solves(self.setting.family):
+                # Its controls are solved from the same activations of the top's network.
+                self.train.of(captured).want(cuts, MOMENTS_BATCH)
 
 
 @exact_float32()

@@ -24,12 +24,13 @@ _COLOURS = {"ok": "green", "absent": "yellow", "failed": "red"}
 
 
 def trained(config: dict[str, Any], folder: Path, n: int, as_json: bool) -> None:
-    """A trained network: its configuration, or its error in one line."""
+    """A trained network: its configuration, or its scores in one line."""
     if as_json:
         json_line({"folder": str(folder), **config})
         return
-    error, data = config["test_error"], config["data"]["name"]
-    typer.echo(f"{config['architecture']} in {folder}: {error:.2f} % test error on {n:,} examples of {data}")
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in config.get("test", {}).items())
+    told = f"{config['test_error']:.2f} % test error" if "test_error" in config else scores
+    typer.echo(f"{config['architecture']} in {folder}: {told} on {n:,} examples of {config['data']['name']}")
 
 
 def cuts(found: Iterable[Cut], as_json: bool) -> None:

@@ -89,9 +89,9 @@ def _heading(found: Sequence[Record], references: dict[str, str]) -> None:
         whole = {one.bottom_network: first.bottom, one.top_network: first.top}
         scores |= {name: (value, first.score, first.unit) for name, value in whole.items()}
     for name, (value, score, unit) in scores.items():
-        place, title = references.get(name, name), title_of(score)
-        told = "no" if value is None else " ".join([f"{value:.{decimals(unit)}f}", value_unit(unit)]).rstrip()
-        typer.echo(f"{name}{f' = {place}' if place != name else ''}: {told}" + ("" if unit == title else f" {title}"))
+        place = references.get(name, name)
+        told = "no" if value is None else " ".join([f"{value:.{decimals(unit)}f}", value_unit(score, unit)]).rstrip()
+        typer.echo(f"{name}{f' = {place}' if place != name else ''}: {told} {title_of(score)}")
     one = next((each for each in found if each.control != "self"), found[0])
     how = f", {spoken(one.matching)}" if one.matching else ""
     norm = "" if one.batch_norm == "frozen" else f", batch norm: {one.batch_norm}"

@@ -42,11 +42,12 @@ class Noise:
     dtype: torch.dtype
     other: int
 
-    def rows(self, count: int, device: torch.device) -> Tensor:
-        """So many rows of it, always the same ones."""
+    def rows(self, like: Tensor, follow: bool) -> Tensor:
+        """As many rows as a tensor has, always the same ones; of its length too where that is to be followed."""
+        shape = (*like.shape[:2], *self.shape[1:]) if follow else (len(like), *self.shape)
         if not self.dtype.is_floating_point:
-            return torch.full((count, *self.shape), self.other, dtype=self.dtype, device=device)
-        return torch.randn((count, *self.shape), generator=generator("replay")).to(device=device, dtype=self.dtype)
+            return torch.full(shape, self.other, dtype=self.dtype, device=like.device)
+        return torch.randn(shape, generator=generator("replay")).to(device=like.device, dtype=self.dtype)
 
 
 R = TypeVar("R", bound="Replay")
@@ -108,7 +109,7 @@ class Taking(Replay):
     def take(self, args: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], Any]:
         """The tensors at the places, and what the network answers; None where it was stopped before."""
         taken: dict[str, Tensor | None] = {INPUT: self._main(args, kwargs)}
-        wanted = set(self._places)
+        wanted, enough = set(self._places), _Enough()
 
         def taking(path: str) -> Hook:
             def hook(module: nn.Module, inputs: Any, given: Any) -> None:
@@ -116,7 +117,7 @@ class Taking(Replay):
                 # A copy: what comes next may write into it.
                 taken[path] = None if found is None else found.clone()
                 if taken.keys() >= wanted:
-                    raise _Enough
+                    raise enough
 
             return hook
 
@@ -125,8 +126,10 @@ class Taking(Replay):
             try:
                 answer = self._call({path: taking(path) for path in wanted - {INPUT, OUTPUT}}, args, kwargs)
                 taken[OUTPUT] = first_tensor(answer)
-            except _Enough:
-                pass
+            except _Enough as reached:
+                # A network may hold halves itself, which are not to stop each other's runs.
+                if reached is not enough:
+                    raise
         return tuple(_found(taken, place) for place in self._places), answer
 
 
@@ -138,11 +141,12 @@ class Putting(Replay):
         names: as for :class:`Replay`.
         path: of the module; ``INPUT`` runs the view on the tensor itself.
         noise: for the layers below.
+        follow: whether the noise is as long as the tensor: a sentence of words.
     """
 
-    def __init__(self, view: nn.Module, names: Sequence[str], path: str, noise: Noise) -> None:
+    def __init__(self, view: nn.Module, names: Sequence[str], path: str, noise: Noise, *, follow: bool) -> None:
         super().__init__(view, names)
-        self._path, self._noise = path, noise
+        self._path, self._noise, self._follow = path, noise, follow
 
     def forward(self, value: Tensor, *side: Tensor, **kwargs: Tensor) -> Any:
         """What the network answers when that tensor crosses."""
@@ -156,7 +160,7 @@ class Putting(Replay):
             # A copy: what comes next may write into it.
             return with_first(given, value.clone())
 
-        answer = self._call({self._path: put}, (self._noise.rows(len(value), value.device), *side), kwargs)
+        answer = self._call({self._path: put}, (self._noise.rows(value, self._follow), *side), kwargs)
         if times != 1:
             raise _another_way(self._path, f"ran {times} times" if times else "did not run")
         return answer

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
 from modelstitch.cut.frozen import standard_attention
@@ -135,7 +134,9 @@ class _Watch:
 
     def _end(self, path: str) -> Callable[..., None]:
         def note(module: nn.Module, inputs: Any, given: Any) -> None:
-            self.layers.calls.pop()
+            # Calls inside that never ended were broken off, as a bottom inside the network does.
+            while self.layers.calls.pop()[1] != path:
+                pass
             if not path:
                 return
             self.order.append(path)
@@ -147,12 +148,11 @@ class _Watch:
         return note
 
     def _note(self, tensor: Tensor, end: End) -> None:
-        with _disable_current_modes():
-            if self.values and self.values[-1].is_still(tensor):
-                self.values[-1].ends.insert(0, end)
-                return
-            layers, depth, flops = self.layers.count, self.layers.below(tensor), self.flops.get_total_flops()
-            self.values.append(Value(tensor, _version(tensor), tensor.clone(), [end], layers, depth, flops))
+        if self.values and self.values[-1].is_still(tensor):
+            self.values[-1].ends.insert(0, end)
+            return
+        layers, depth, flops = self.layers.count, self.layers.below(tensor), self.flops.get_total_flops()
+        self.values.append(Value(tensor, _version(tensor), tensor.clone(), [end], layers, depth, flops))
 
 
 def _version(tensor: Tensor) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelstitch.cut.form import Entry, Whole, input_names
 from modelstitch.cut.frozen import standard_attention
-from modelstitch.cut.part import Capture, Entry, Whole, input_names
+from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
 from modelstitch.cut.replayed.halves import INPUT, OUTPUT, Giving, Noise, Putting, Taking
 from modelstitch.cut.replayed.recording import Recording, Value, record
@@ -73,7 +74,7 @@ class Replayed(Capture):
             return [v for v, tensor in zip(values, taken, strict=False) if self._crosses_alone(v, tensor, answer)]
 
     def _crosses_alone(self, value: Value, tensor: Tensor, answer: Any) -> bool:
-        top = Putting(self.view, list(self._kwargs), value.ends[0].path, self._noise)
+        top = self._putting(value.ends[0].path, value.copy.shape[1:])
         try:
             return same(top(tensor, *self._args[1:], **dict(list(self._kwargs.items())[1:])), answer)
         except NotCuttable:
@@ -122,7 +123,13 @@ class Replayed(Capture):
     def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
         if cut.name == "output":
             return Giving(), partial(with_first, self._form)
-        return Putting(self.view, list(self._kwargs), self._path_of[cut.name], self._noise), Whole()
+        return self._putting(self._path_of[cut.name], cut.shape), Whole()
+
+    def _putting(self, path: str, shape: Sequence[int | None]) -> Putting:
+        words = self._main.ndim == 2 and not self._main.is_floating_point()
+        # The numbers of a sentence may be more or fewer than in the example, and so may the tensors made of them.
+        follow = words and len(shape) > 1 and shape[0] == self._main.shape[1]
+        return Putting(self.view, list(self._kwargs), path, self._noise, follow=follow)
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         if name not in self._modules or not name:

@@ -143,8 +143,11 @@ def test_each_network_runs_once_over_the_samples_whatever_the_number_of_pairs(ca
 def test_canary_the_once_law_catches_a_pass_for_each_pair(captured, monkeypatch):
     a, b = captured
     assert len(pairs_of(a, b)) > 1
+
+    def apart():
+        return [moments_of(a, b, [pair], samples(), 7, monkeypatch) for pair in pairs_of(a, b)]
+
     with pytest.raises(AssertionError):
-        apart = lambda: [moments_of(a, b, [p], samples(), 7, monkeypatch) for p in pairs_of(a, b)]  # noqa: E731
         assert_each_runs_once(apart, monkeypatch)
 
 
