@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +14,7 @@ from modelstitch.errors import SettingError
 from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 
 if TYPE_CHECKING:
-    from modelstitch.matching import Matching
     from modelstitch.networks import Network
-    from modelstitch.stitches import Family
     from modelstitch.stitching import Stitching
 
 _NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
@@ -64,38 +61,25 @@ def stitch(
     as_json: Json = False,
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
-    drawn, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    inputs.use_threads(threads)
-    descent = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "start": start, "top": top}
-    rest = {"kernel": kernel, "patience": patience, "precision": precision, "ridge": ridge}
-    setting = _setting(inputs.chosen(family, by, settings or [], **descent, **rest), batch_norm, seed, task)
-    setting |= {"compute": inputs.compute_of(device, memory, cache), "store": inputs.store_of(out)}
-    which = {"every": every, **({"controls": ()} if no_controls else {})}
-    _run(one, networks, (data, data_folder, limit, image_size), setting | ({} if one else which), drawn, as_json)
-
-
-def _setting(chosen: tuple[Family, Matching], batch_norm: str, seed: int, task: str | None) -> dict[str, Any]:
-    """What both ways of stitching take alike."""
-    mode = inputs.choose("--batch-norm", batch_norm, ("frozen", "batch"))
-    return {"family": chosen[0], "by": chosen[1], "batch_norm": mode, "seed": seed, "task": inputs.task_of(task)}
-
-
-def _run(
-    one: Stitching | None,
-    networks: list[str],
-    source: tuple[str | None, str | None, int | None, int | None],
-    setting: dict[str, Any],
-    drawn: Sequence[Path],
-    as_json: bool,
-) -> None:
-    """Stitch, and show what was found."""
-    data, folder, limit, image_size = source
+    figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
+    setting = _setting(locals())
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
-    split = inputs.split_of(data, folder, limit, loaded, image_size)
-    records = _one(one, loaded, split, setting) if one else _all(loaded, split, setting)
+    split, setting["store"] = inputs.split_of(data, data_folder, limit, loaded, image_size), inputs.store_of(out)
+    records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
     show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
-    show.figures(records, drawn)
+    show.figures(records, figures)
     show.leave(records)
+
+
+def _setting(typed: dict[str, Any]) -> dict[str, Any]:
+    """What both calls take, from the options by their names."""
+    of_matching = ("epochs", "learning_rate", "batch_size", "start", "patience", "precision", "top", "ridge")
+    options = {name: typed[name] for name in ("kernel", *of_matching)}
+    family, by = inputs.chosen(typed["family"], typed["by"], typed["settings"] or [], **options)
+    inputs.use_threads(typed["threads"])
+    found = {"family": family, "by": by, "seed": typed["seed"], "task": inputs.task_of(typed["task"])}
+    found |= {"batch_norm": inputs.choose("--batch-norm", typed["batch_norm"], ("frozen", "batch"))}
+    return found | {"compute": inputs.compute_of(typed["device"], typed["memory"], typed["cache"])}
 
 
 def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | None:
@@ -124,8 +108,9 @@ def _one(one: Stitching, loaded: list[Network], split: Any, setting: dict[str, A
     return Records([stitch_one(named, known, split.train, split.test, **setting)])
 
 
-def _all(loaded: list[Network], split: Any, setting: dict[str, Any]) -> Any:
+def _all(loaded: list[Network], split: Any, every: bool, no_controls: bool, setting: dict[str, Any]) -> Any:
     from modelstitch.stitching import stitch_all
 
     a, b = loaded
-    return stitch_all(a.module, b.module, split.train, split.test, names=(a.name, b.name), **setting)
+    options = {"names": (a.name, b.name), "every": every, **({"controls": ()} if no_controls else {}), **setting}
+    return stitch_all(a.module, b.module, split.train, split.test, **options)
