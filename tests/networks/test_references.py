@@ -43,12 +43,12 @@ def test_a_folder_is_called_by_its_name(here):
     for reference in ("first", "./first", str(here / "first")):
         loaded = load_network(reference)
         assert (loaded.name, loaded.config["architecture"]) == ("first", "mlp")
-        assert weights_fingerprint(loaded.network) == weights_fingerprint(network)
+        assert weights_fingerprint(loaded.module) == weights_fingerprint(network)
 
 
 def test_a_function_in_the_current_folder(here):
     loaded = load_network("py:my_networks_for_test:tiny")
-    assert (loaded.name, loaded.config, loaded.network.training) == ("py:my_networks_for_test:tiny", None, False)
+    assert (loaded.name, loaded.config, loaded.module.training) == ("py:my_networks_for_test:tiny", None, False)
 
 
 def test_an_error_in_the_function_is_the_users_own(here):
@@ -63,7 +63,7 @@ ASTRAY = {
     "py::tiny": "no function named",
     "py:my_networks_for_test:tinny": "no function 'tinny' in .*\ndo:    did you mean 'tiny'",
     "py:my_networks_for_test:constant": "no function 'constant'",
-    "py:my_networks_for_test:number": "a int returned by number",
+    "py:my_networks_for_test:number": "a int returned by it",
     "py:no_module_for_test.deep:tiny": "No module .*\ndo:    check the spelling, or start where no_module_for_test",
     "py:my_networks_for_test.deep:tiny": "No module named .*\ndo:    check the spelling",
     "py:needy_for_test:tiny": "do:    install a_package_that_is_not_there, which needy_for_test imports",
