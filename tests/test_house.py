@@ -112,6 +112,41 @@ def test_a_long_function_is_seen_and_a_long_docstring_is_none():
     assert long_functions("def f():\n    '''" + "\n" * 60 + "'''\n    return 1\n") == []
 
 
+# What classes are is the task's own business, and that of who makes data and networks.
+SUBJECT = {"labels", "classes", "cross_entropy", "argmax"}
+AT_HOME = {"tasks", "data", "networks", "pretraining"}
+# A file elsewhere that speaks of it, and why.
+ELSEWHERE = {
+    "measures/probe.py": "a linear probe is a classifier",
+    "measures/functional.py": "error_overlap is of logits and the right answers",
+    "recipe/model.py": "a recipe's key `labels` trains networks on other labels",
+    "sweep/run_data.py": "carries out that key",
+    "report/verdicts.py": "argmax of the margins of a claim",
+}
+
+
+def subject_words(source):
+    """The task's words among the identifiers of a module."""
+    names = [
+        getattr(node, field, None) for node in ast.walk(ast.parse(source)) for field in ("id", "attr", "arg", "name")
+    ]
+    return SUBJECT.intersection(name for name in names if isinstance(name, str))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_subject_lives_in_its_room(path):
+    if room_of(path) not in AT_HOME:
+        assert bool(subject_words(path.read_text())) is (name_of(path) in ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    "source", ["labels = 1", "x.argmax(1)", "def f(classes): ...", "from torch.nn.functional import cross_entropy"]
+)
+def test_the_subject_is_seen(source):
+    assert subject_words(source)
+    assert not subject_words("label = subclasses = 'labels'")
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_each_module_opens_with_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text()))

@@ -97,17 +97,17 @@ class _Reader:
                 members[index[self._root(label)]].append(spot)
         shapes = {name: tensor.shape for name, tensor in self._wiring.network.state_dict().items()}
         made = [Group(shapes[one[0].name][one[0].axis] // one[0].spread, tuple(one)) for one in members]
-        labels = {node: self._root(channels.label) for node, channels in self._channels.items()}
-        return made, {node: index[label] for node, label in labels.items() if label in index}
+        roots = {node: self._root(channels.label) for node, channels in self._channels.items()}
+        return made, {node: index[root] for node, root in roots.items() if root in index}
 
     def _root(self, label: int) -> int:
         while self._parent[label] != label:
             label = self._parent[label]
         return label
 
-    def _join(self, *labels: int) -> int:
+    def _join(self, *marks: int) -> int:
         # The smallest is the root, so that whatever is joined to what may not move does not move either.
-        roots = sorted({self._root(label) for label in labels})
+        roots = sorted({self._root(mark) for mark in marks})
         for root in roots:
             self._parent[root] = roots[0]
         return roots[0]

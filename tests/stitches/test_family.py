@@ -55,7 +55,7 @@ def test_what_a_family_says_of_itself_is_so(family):
 
 
 def test_the_catalogue_holds_every_family_by_its_name():
-    assert list(FAMILIES) == ["affine", "bn_affine_bn", "identity", "orthogonal", "permutation"]
+    assert {"affine", "bn_affine_bn", "identity", "orthogonal", "permutation"} <= FAMILIES.keys()
     assert [family.name for family in FAMILIES.values()] == list(FAMILIES)
     assert str(Affine(kernel=3)) == "Affine(kernel=3)"
 

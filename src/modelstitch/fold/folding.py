@@ -151,7 +151,7 @@ def _absorb(surgery: Surgery, node: Node, weight: Tensor, bias: Tensor, axis: in
                 surgery.shift_reader(node, bias, axis)
 
     def renamed() -> None:
-        surgery.rename(node, weight.argmax(1))
+        surgery.rename(node, weight.max(1).indices)
         shift()
 
     def read() -> None:

@@ -5,7 +5,7 @@ it; ``from_data`` says what the data decide about a network.
 """
 
 from modelstitch.pretraining.descent import Curve, Schedule
-from modelstitch.pretraining.from_data import data_options
+from modelstitch.pretraining.from_data import data_options, output_options
 from modelstitch.pretraining.simclr import fit_head, nt_xent, train_simclr
 from modelstitch.pretraining.store import (
     METHODS,
@@ -28,6 +28,7 @@ __all__ = [
     "default_schedule",
     "fit_head",
     "nt_xent",
+    "output_options",
     "scores_of",
     "train_network",
     "train_simclr",

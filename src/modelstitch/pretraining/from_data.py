@@ -71,3 +71,14 @@ def _outputs(architecture: str, sets: Sequence[Examples]) -> int:
 def _targets(examples: Examples) -> Iterator[Any]:
     for batch in examples.batches(_AT_ONCE):
         yield batch.targets
+
+
+def output_options(train: Examples) -> dict[str, Any]:
+    """How many outputs a network has that learns part of these examples: one for each of their classes.
+
+    Example:
+        >>> from modelstitch.data import digits
+        >>> output_options(digits().train.first(1))
+        {'classes': 10}
+    """
+    return {"classes": train.classes} if isinstance(train, Samples) else {}

@@ -23,7 +23,7 @@ class Permutation(Family):
         >>> rows = torch.eye(3)
         >>> moments = Moments()
         >>> moments.update(rows, rows.roll(1, dims=1))
-        >>> Permutation().solve(moments).weight.argmax(1).tolist()
+        >>> Permutation().solve(moments).weight.max(1).indices.tolist()
         [2, 0, 1]
     """
 
@@ -46,7 +46,7 @@ class _Permutation(Stitch):
         self.register_buffer("order", torch.randperm(channels))
 
     def assign(self, weight: Tensor, bias: Tensor, mean: Tensor, covariance: Tensor) -> None:
-        self.get_buffer("order").copy_(weight.argmax(1))
+        self.get_buffer("order").copy_(weight.max(1).indices)
 
     def forward(self, x: Tensor) -> Tensor:
         return x.index_select(self._axis, self.get_buffer("order"))

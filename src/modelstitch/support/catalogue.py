@@ -30,13 +30,13 @@ def classes_of(room: str, words: Mapping[str, Word]) -> dict[str, Any]:
     return {name: getattr(import_module(f"{room}.{name}"), word.made_by or word.title) for name, word in words.items()}
 
 
-def class_titled(title: str, room: str, classes: Mapping[str, Any]) -> Any:
+def class_titled(title: str, room: str, known: Mapping[str, Any]) -> Any:
     """One of the classes by the name that Python gives it, for the ``__getattr__`` of a room.
 
     Raises:
         AttributeError: there is none.
     """
-    for one in classes.values():
+    for one in known.values():
         if one.__name__ == title:
             return one
     raise AttributeError(f"module {room!r} has no attribute {title!r}")

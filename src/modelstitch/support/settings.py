@@ -155,8 +155,8 @@ class _Place:
         if len(known) == 1:
             return known[0]
         if known:
-            classes = " and ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in known)
-            raise self.error(f"several classes named {name!r}: {classes}", "rename all but one")
+            several = " and ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in known)
+            raise self.error(f"several classes named {name!r}: {several}", "rename all but one")
         names = sorted(vars(kind)["name"] for kind in _named_below(self.roots))
         what = f"no {self.called} named {name!r}, but {', '.join(names) or 'none'}"
         raise self.error(what, did_you_mean(name, names, "import the module that defines it"))
@@ -203,10 +203,10 @@ def _types_of(kind: Any) -> dict[str, frozenset[type]]:
     except NameError as error:
         do = "import at run time, not only for type checkers, what its annotations name"
         raise SettingError(f"the fields of {kind.__qualname__}", str(error), do) from error
-    return {field.name: frozenset(_classes(hints[field.name])) for field in fields(kind) if field.init}
+    return {field.name: frozenset(_kinds(hints[field.name])) for field in fields(kind) if field.init}
 
 
-def _classes(hint: Any) -> set[type]:
+def _kinds(hint: Any) -> set[type]:
     parts = get_args(hint)
-    found = set().union(*map(_classes, parts)) if parts else {hint}
+    found = set().union(*map(_kinds, parts)) if parts else {hint}
     return {one for one in found if isinstance(one, type)}

@@ -10,10 +10,17 @@ from typing import Any
 
 from torch import nn
 
-from modelstitch.data import Examples, Samples
+from modelstitch.data import Examples
 from modelstitch.networks import Network, build, load_network
 from modelstitch.parallel import ranks
-from modelstitch.pretraining import Schedule, checkpoint_folder, data_options, default_schedule, train_network
+from modelstitch.pretraining import (
+    Schedule,
+    checkpoint_folder,
+    data_options,
+    default_schedule,
+    output_options,
+    train_network,
+)
 from modelstitch.recipe import TrainedNetwork
 from modelstitch.stitching import key_of
 from modelstitch.support.settings import spelled
@@ -103,10 +110,8 @@ def learnt_task(data: RunData) -> Task | None:
 
 def options_for(asked: TrainedNetwork, data: RunData) -> dict[str, Any]:
     """The architecture's options; a network that learns fewer classes keeps an output for each class of the data."""
-    train = data.whole.train
-    classes = {"classes": train.classes} if isinstance(train, Samples) else {}
     lists = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.options.items()}
-    return {**classes, **lists}
+    return {**output_options(data.whole.train), **lists}
 
 
 def built_for(training: Training, data: RunData) -> nn.Module:
