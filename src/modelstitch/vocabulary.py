@@ -129,6 +129,7 @@ FAMILIES = {
     "identity": Word("Identity", "no map at all"),
     "permutation": Word("Permutation", "the channels in another order"),
     "orthogonal": Word("Orthogonal", "the channels rotated or reflected"),
+    "diagonal": Word("Diagonal", "every channel with a scale and a shift of its own"),
     "affine": Word("Affine", "an affine map of channels, by a convolution"),
     "bn_affine_bn": Word("BNAffineBN", "an affine map between two batch norms"),
 }
