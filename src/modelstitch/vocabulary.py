@@ -138,6 +138,7 @@ FAMILIES = {
 MATCHINGS = {
     "direct": Word("Direct", "the top's own activations matched in closed form"),
     "task": Word("TaskLoss", "the loss of the stitched network minimised by descent"),
+    "soft_labels": Word("SoftLabels", "the top's softened class probabilities matched by descent"),
 }
 """How a stitch is chosen."""
 
