@@ -77,6 +77,11 @@ CONTROLS = {
         "noise in place of bottoms",
         "Noise in place of the bottom's activations: nothing can be known, so the score must be that of a guess.",
     ),
+    "clustered_noise": Control(
+        "noise that tells the class",
+        "Noise about the mean of each example's class in place of the bottom's activations: nothing but the label.",
+        reading="A penalty as low as these is that of a bottom that knows the labels and nothing else.",
+    ),
     "shuffled": Control(
         "stitches fitted on shuffled pairs",
         "Fitted with each example's activations beside another's, measured on examples as they are.",
