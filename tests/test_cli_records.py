@@ -76,6 +76,7 @@ def test_every_control_stands_in_a_section_of_its_own(run, store):  # noqa: F811
         "untrained": "untrained bottoms",
         "stem_reset": "a fresh stem",
         "noise": "noise in place",
+        "clustered_noise": "noise that tells the class",
         "shuffled": "fitted on shuffled pairs",
     }
     for number, control in enumerate(titles, 1):

@@ -77,6 +77,11 @@ CONTROLS = {
         "noise in place of bottoms",
         "Noise in place of the bottom's activations: nothing can be known, so the score must be that of a guess.",
     ),
+    "clustered_noise": Control(
+        "noise that tells the class",
+        "Noise about the mean of each example's class in place of the bottom's activations: nothing but the label.",
+        reading="A penalty as low as these is that of a bottom that knows the labels and nothing else.",
+    ),
     "shuffled": Control(
         "stitches fitted on shuffled pairs",
         "Fitted with each example's activations beside another's, measured on examples as they are.",
@@ -135,6 +140,7 @@ FAMILIES = {
     "identity": Word("Identity", "no map at all"),
     "permutation": Word("Permutation", "the channels in another order"),
     "orthogonal": Word("Orthogonal", "the channels rotated or reflected"),
+    "diagonal": Word("Diagonal", "every channel with a scale and a shift of its own"),
     "affine": Word("Affine", "an affine map of channels, by a convolution"),
     "bn_affine_bn": Word("BNAffineBN", "an affine map between two batch norms"),
 }
@@ -143,6 +149,7 @@ FAMILIES = {
 MATCHINGS = {
     "direct": Word("Direct", "the top's own activations matched in closed form"),
     "task": Word("TaskLoss", "the loss of the stitched network minimised by descent"),
+    "soft_labels": Word("SoftLabels", "the top's softened class probabilities matched by descent"),
 }
 """How a stitch is chosen."""
 

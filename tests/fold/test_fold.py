@@ -14,10 +14,10 @@ from modelstitch.fold import fold
 from modelstitch.matching import Direct, fit
 from modelstitch.networks import build, weights_fingerprint
 from modelstitch.stitched import Stitched
-from modelstitch.stitches import Affine, BNAffineBN, Identity, Orthogonal, Permutation
+from modelstitch.stitches import Affine, BNAffineBN, Diagonal, Identity, Orthogonal, Permutation
 from modelstitch.support.seeding import generator, seeded
 
-FAMILIES = (Identity(), Permutation(), Orthogonal(), Affine(), BNAffineBN())
+FAMILIES = (Identity(), Permutation(), Orthogonal(), Diagonal(), Affine(), BNAffineBN())
 SHAPE = (1, 8, 8)
 
 

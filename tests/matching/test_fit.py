@@ -1,8 +1,10 @@
 """One fit: frozen networks, recovery, nesting, the gradient against Adam written out, batch statistics, errors."""
 
 import copy
+import dataclasses
 import functools
 from collections import OrderedDict
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ from torch.nn.functional import cross_entropy
 from modelstitch.cut import capture
 from modelstitch.data import Samples
 from modelstitch.errors import DataError, NumericalFailure, SettingError, ShapeMismatch, TaskMismatch
-from modelstitch.matching import Direct, Job, TaskLoss, fit
+from modelstitch.matching import Descent, Direct, Job, Objective, TaskLoss, fit
 from modelstitch.networks import build
 from modelstitch.penalty import Interval, penalty
 from modelstitch.pretraining import Schedule, train_supervised
 from modelstitch.stitches import Affine, BNAffineBN, Identity, Orthogonal, Permutation, Solution
 from modelstitch.support.seeding import generator, seeded
+from modelstitch.tasks import Classification
 
 N = 65
 WIDTH = 4
@@ -538,3 +541,31 @@ def test_a_bottom_at_the_input_and_networks_of_vectors():
     found = fit(Affine(), halves.bottom("input"), halves.top("input"), (inputs, torch.arange(20) % 3), by=Direct())
     with torch.no_grad():
         torch.testing.assert_close(found.stitched(inputs), network(inputs), rtol=1e-4, atol=1e-5)
+
+
+# Matchings against the top
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputsOfTop(Descent):
+    """The squared distance from the outputs of the top's own network."""
+
+    name: ClassVar[str] = "test_outputs_of_top"
+    objective: ClassVar[Objective] = Objective("output", "top", "squared distance")
+
+    def check_outputs(self, outputs, batch, task):
+        assert batch.targets.shape == outputs.shape
+
+    def losses(self, outputs, batch, task):
+        return (outputs - batch.targets).square().sum(1)
+
+    def weights(self, batch, task):
+        return torch.ones(batch.n)
+
+
+@pytest.mark.parametrize("task", [None, Classification(3)])
+def test_a_descent_against_the_top_asks_no_task_what_its_answers_are(captured, task):
+    by = OutputsOfTop(epochs=3, batch_size=16, start="identity")
+    found = fitted(captured, Affine(), by, task=task)
+    assert len(found.curve) == 3
+    assert found.curve[-1] < found.curve[0]

@@ -68,6 +68,7 @@ def test_each_control_is_drawn_and_said_to_be_what_it_is():
     told = {
         "stem_reset": "a fresh first layer",
         "noise": "that of a guess",
+        "clustered_noise": "nothing but the label",
         "shuffled": "beside another's",
     }
     records = frame(record(), *(record(control=control) for control in told))

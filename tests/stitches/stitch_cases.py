@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modelstitch.cut import Cut
-from modelstitch.stitches import FAMILIES, Affine, BNAffineBN, Orthogonal, Permutation
+from modelstitch.stitches import FAMILIES, Affine, BNAffineBN, Diagonal, Orthogonal, Permutation
 from modelstitch.support.seeding import generator, seeded
 from modelstitch.support.tensors import rows
 
@@ -45,6 +45,8 @@ def map_of(family, p, q, seed=0):
         return torch.eye(p)[torch.randperm(p, generator=stream)], torch.zeros(p)
     if isinstance(family, Orthogonal):
         return torch.linalg.qr(torch.randn(p, p, generator=stream)).Q, torch.zeros(p)
+    if isinstance(family, Diagonal):
+        return torch.randn(p, generator=stream).diag(), torch.randn(p, generator=stream)
     return torch.randn(q, p, generator=stream), torch.randn(q, generator=stream)
 
 
@@ -63,6 +65,7 @@ ASSIGNABLE = {
     for family, several in (
         (Permutation(), (3,)),
         (Orthogonal(), (3,)),
+        (Diagonal(), (3,)),
         (Affine(), (3, 2, 5)),
         (BNAffineBN(), (3, 2, 5)),
     )

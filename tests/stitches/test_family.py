@@ -24,7 +24,17 @@ from stitch_cases import (
 from modelstitch.cut import Cut
 from modelstitch.errors import ShapeMismatch
 from modelstitch.moments import Moments
-from modelstitch.stitches import FAMILIES, Affine, BNAffineBN, Family, Identity, Orthogonal, Permutation, Stitch
+from modelstitch.stitches import (
+    FAMILIES,
+    Affine,
+    BNAffineBN,
+    Diagonal,
+    Family,
+    Identity,
+    Orthogonal,
+    Permutation,
+    Stitch,
+)
 from modelstitch.stitches.affine import KernelFamily
 from modelstitch.stitches.closed_form import assignment, procrustes, ridge
 from modelstitch.support.seeding import seeded
@@ -55,7 +65,7 @@ def test_what_a_family_says_of_itself_is_so(family):
 
 
 def test_the_catalogue_holds_every_family_by_its_name():
-    assert {"affine", "bn_affine_bn", "identity", "orthogonal", "permutation"} <= FAMILIES.keys()
+    assert list(FAMILIES) == ["identity", "permutation", "orthogonal", "diagonal", "affine", "bn_affine_bn"]
     assert [family.name for family in FAMILIES.values()] == list(FAMILIES)
     assert str(Affine(kernel=3)) == "Affine(kernel=3)"
 
@@ -74,6 +84,8 @@ def moments_between(seed=0):
 SOLVERS = {
     "permutation": assignment,
     "orthogonal": procrustes,
+    # Its own formula is in test_diagonal.py.
+    "diagonal": lambda moments: Diagonal().solve(moments, 0.5),
     "affine": lambda moments: ridge(moments, 0.5),
     "bn_affine_bn": lambda moments: ridge(moments, 0.5),
 }
@@ -251,7 +263,7 @@ REFUSED = {
         with_channels(CUTS["map"], 2),
         "found: 3 channels below and 2 above\ndo:    use Affine",
     )
-    for family in (Identity, Permutation, Orthogonal)
+    for family in (Identity, Permutation, Orthogonal, Diagonal)
 }
 
 

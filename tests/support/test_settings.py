@@ -13,7 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from modelstitch.compute import PRECISIONS
 from modelstitch.errors import BadFile, SettingError
+from modelstitch.matching import MATCHINGS, STARTS, TOP_MODES, Matching
 from modelstitch.stitches import FAMILIES, Affine, Family, Identity
 from modelstitch.support.settings import built, spelled
 
@@ -97,9 +99,20 @@ walks = st.builds(
     patience=st.integers(0, 5),
 )
 
-CATALOGUES = {Family: FAMILIES}
+CATALOGUES = {Family: FAMILIES, Matching: MATCHINGS}
 """Every catalogue of settings, by the class that its settings have in common."""
-VALUES = {"kernel": st.integers(0, 50).map(lambda half: 2 * half + 1)}
+VALUES = {
+    "kernel": st.integers(0, 50).map(lambda half: 2 * half + 1),
+    "ridge": st.floats(0, 1e300),
+    "epochs": st.none() | st.integers(1),
+    "learning_rate": st.just("by_width") | st.floats(0, 1e300),
+    "batch_size": st.integers(2),
+    "start": st.sampled_from(STARTS),
+    "patience": st.none() | st.integers(1),
+    "precision": st.sampled_from(PRECISIONS),
+    "top": st.sampled_from(TOP_MODES),
+    "temperature": st.floats(0, 1e300, exclude_min=True),
+}
 """What each field of the catalogues may hold."""
 KINDS = {name: (root, kind) for root, catalogue in CATALOGUES.items() for name, kind in catalogue.items()}
 

@@ -17,7 +17,7 @@ from modelstitch.matching.task import TaskLoss
 from modelstitch.moments import Moments
 from modelstitch.stitches import Family
 from modelstitch.support.tensors import call, each
-from modelstitch.tasks import Task, guess
+from modelstitch.tasks import Imitation, Task, guess
 
 
 def fit(
@@ -102,6 +102,8 @@ def fit_all(
     by, examples = by or TaskLoss(), as_examples(train)
     if halves and by.descent and by.objective.against == "targets":
         task, examples = _task(task, halves[0][1], examples)
+    elif by.descent:
+        task = task or Imitation()
     with Sources(examples, compute) as sources:
         return Job(family, by, task, sources, batch_norm, seed).fit_all(halves, moments)
 

@@ -196,7 +196,7 @@ def _loss(run: _Run, activation: Tensor, batch: Batch, way: _Way) -> Tensor:
         outputs: Any = run.stitched.above(activation, batch.inputs)
     if not run.checked:
         # Once is enough, and looking at the targets waits for a device that computes.
-        way.task.check(outputs, batch)
+        way.by.check_outputs(outputs, batch, way.task)
         run.checked = True
     if way.by.precision == "bfloat16":
         outputs = in_float32(outputs)

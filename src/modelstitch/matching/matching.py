@@ -175,6 +175,16 @@ class Descent(Matching):
         found: Tensor = self.losses(outputs, batch, task).sum() / float(self.weights(batch, task).sum())
         return found
 
+    def check_outputs(self, outputs: Any, batch: Batch, task: Task) -> None:
+        """Refuse outputs that the loss cannot be taken of; asked once a stitch, on its first batch.
+
+        A matching against the top says itself what it can read: a task would look for labels in the top's answers.
+
+        Raises:
+            TaskMismatch: outputs and what they are held against do not belong together.
+        """
+        task.check(outputs, batch)
+
     def weights(self, batch: Batch, task: Task) -> Float[Tensor, " n"]:
         """What each example counts for in the mean loss."""
         return task.weights(batch)

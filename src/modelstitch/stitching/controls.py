@@ -7,6 +7,8 @@
   Bansal, Nakkiran and Barak (2021) measured this where their text says random: all but the stem is trained.
 - ``noise``: the bottom's activations replaced by Gaussian noise that tells nothing of the input. The best stitch is a
   constant, which errs as often as guessing one class does. Where it errs less, something else is seen.
+- ``clustered_noise``: noise about the mean of each example's class. It knows the label and nothing else, and so shows
+  how little a stitching can cost where nothing else is in common. For `Classification` alone.
 - ``shuffled``: the stitch is fitted with each example's activations beside those of the top, and the label, of another;
   it is measured on examples as they are. Where it still works, what it knows did not come from the pairing.
 
@@ -25,6 +27,7 @@ from torch import nn
 from modelstitch.data import Examples
 from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks import Network, stem_reset, untrained
+from modelstitch.stitching.clustered_noise import clustered_noise
 from modelstitch.stitching.noise import noise
 from modelstitch.stitching.pairing import Pairing, Pairings, Statistics
 from modelstitch.support.seeding import generator
@@ -77,6 +80,12 @@ def _noise(made: Pairings, bottom: Network, top: Network) -> Pairing:
     return made.pairing(nothing, top, pairs, "noise")
 
 
+def _clustered_noise(made: Pairings, bottom: Network, top: Network) -> Pairing:
+    pairs, known = made.pairs(bottom, top), (made.train, made.test.examples, made.task)
+    labels = clustered_noise(bottom, [below for below, _ in pairs], *known, seed=made.setting.seed)
+    return made.pairing(labels, top, pairs, "clustered_noise")
+
+
 def _shuffled(made: Pairings, bottom: Network, top: Network) -> Pairing:
     train, partners = (made.train.over(each) for each in shuffled(made.train.examples, seed=made.setting.seed))
     plain = replace(made, train=train).pairing(bottom, top, made.pairs(bottom, top), "shuffled")
@@ -87,6 +96,7 @@ CONTROLS: dict[str, Control] = {
     "untrained": _untrained,
     "stem_reset": _stem_reset,
     "noise": _noise,
+    "clustered_noise": _clustered_noise,
     "shuffled": _shuffled,
 }
 """The controls of a pair, by name; ``self`` is of one network, see `Pairings.self_stitches`."""
