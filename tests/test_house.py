@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "src" / "modelstitch"
 FLOORS = {
     # What every room may raise lies below them all.
-    "errors": -1,
-    **dict.fromkeys(("support", "vocabulary"), 0),
+    "errors": -2,
+    "vocabulary": -1,
+    "support": 0,
     **dict.fromkeys(("parallel", "moments", "recipe"), 1),
     **dict.fromkeys(("compute", "cut", "data", "measures", "figures"), 2),
     **dict.fromkeys(("tasks", "stitches", "networks", "records", "symmetries"), 3),

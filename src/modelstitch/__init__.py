@@ -11,10 +11,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 from modelstitch.support.version import VERSION
+from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS, Word
+
+
+def _titles(words: Mapping[str, Word]) -> list[str]:
+    return [word.title for word in words.values()]
+
 
 _ROOM_OF = {
     "modelstitch.compute": ("Compute",),
@@ -25,7 +32,7 @@ _ROOM_OF = {
     "modelstitch.errors": ("StitchError",),
     "modelstitch.figures": ("save_figure",),
     "modelstitch.fold": ("Folded", "fold"),
-    "modelstitch.matching": ("Direct", "Fit", "TaskLoss", "fit"),
+    "modelstitch.matching": (*_titles(MATCHINGS), "Fit", "fit"),
     "modelstitch.measures": ("MEASURES", "permutation_null"),
     "modelstitch.networks": ("Network", "build", "load_network", "stem_reset", "untrained"),
     "modelstitch.parallel": ("launch",),
@@ -33,11 +40,9 @@ _ROOM_OF = {
     "modelstitch.pretraining": ("Schedule", "train_network", "train_supervised"),
     "modelstitch.records": ("Record", "Records", "Store", "open_records"),
     "modelstitch.stitched": ("Stitched", "load_stitched"),
-    "modelstitch.stitches": ("Affine", "BNAffineBN", "Family", "Identity", "Orthogonal", "Permutation", "Stitch"),
+    "modelstitch.stitches": (*_titles(FAMILIES), "Family", "Stitch"),
     "modelstitch.stitching": ("Stitching", "stitch", "stitch_all"),
-    "modelstitch.tasks": (
-        *("Classification", "Imitation", "MultiLabel", "NextToken", "Outcome", "Regression", "Score", "Task"),
-    ),
+    "modelstitch.tasks": (*_titles(TASKS), "Outcome", "Score", "Task"),
     "modelstitch.support.tensors": ("rows",),
 }
 _HOME = {name: room for room, names in _ROOM_OF.items() for name in names}

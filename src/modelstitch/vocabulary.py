@@ -20,11 +20,13 @@ class Word:
         title: in tables, figures and pages.
         line: what it is, in a sentence.
         unit: of its values; of a score, of its penalty; empty for a number without unit.
+        made_by: the class that makes it, where that is not called by the title.
     """
 
     title: str
     line: str = ""
     unit: str = ""
+    made_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Control(Word):
         title: in tables, figures and pages.
         line: what it is, in a sentence.
         unit: empty.
+        made_by: empty.
         reading: what its penalties say, in a sentence.
     """
 
@@ -49,6 +52,7 @@ class MeasureWord(Word):
         title: in tables, figures and pages.
         line: what it is, in a sentence.
         unit: of its values.
+        made_by: empty.
         farthest: of a distance, the most it can be; None for a similarity, where more is more similar.
         of_activations: whether it looks at activations alone, before any stitch.
     """
@@ -82,8 +86,15 @@ CONTROLS = {
 """Stitchings whose answer is known beforehand; `modelstitch.controls` makes them."""
 
 SCORES = {
-    "error": Word("test error", "Share of the test examples that get a wrong class.", unit="points"),
+    "error": Word("test error", "Share of the test examples, labels or tokens that are decided wrong.", unit="points"),
     "loss": Word("test loss", "Mean cross-entropy over the test examples.", unit="nats"),
+    "subset_accuracy": Word("test subset accuracy", "Share of the examples without a wrong label.", unit="points"),
+    "r2": Word("R²", "Share of the targets' variance that is explained.", unit="R²"),
+    "mse": Word("test squared error", "Mean squared error, in the square of the targets' unit.", unit="target²"),
+    "nats": Word("test nats per token", "Mean cross-entropy over the predicted tokens.", unit="nats a token"),
+    "perplexity": Word("test perplexity", "exp of the nats a token."),
+    "mean_iou": Word("test mean IoU", "Mean over classes of intersection over union, in pixels.", unit="points"),
+    "distance": Word("squared distance from the top's outputs", "Relative to the spread of the top's own outputs."),
 }
 """What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``."""
 
@@ -135,6 +146,7 @@ TASKS = {
     "multi_label": Word("MultiLabel", "several labels an example, each there or not"),
     "regression": Word("Regression", "numbers"),
     "next_token": Word("NextToken", "the next token of a text"),
+    "pixels": Word("Pixels", "one class a pixel"),
     "imitation": Word("Imitation", "the answers of the top's own network; no targets are read"),
 }
 """What the outputs of a network mean."""
@@ -215,7 +227,7 @@ def amount(score: str, unit: str) -> str:
 
     Example:
         >>> amount("error", "points"), amount("R²", "R²"), amount("perplexity", "")
-        ('points of test error', 'R²', 'perplexity')
+        ('points of test error', 'R²', 'test perplexity')
     """
     title = title_of(score)
     return title if unit in ("", title) else f"{unit} of {title}"

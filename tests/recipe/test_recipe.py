@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from modelstitch.errors import BadFile, SettingError
 from modelstitch.recipe import GivenNetwork, Recipe, parse_recipe, read_recipe, recipe_schema
+from modelstitch.recipe.choices import FUNCTION
+from modelstitch.support.importing import PREFIX
 from modelstitch.sweep import KINDS
 
 GOOD = """\
@@ -248,6 +250,7 @@ def test_a_size_that_brings_a_wrong_setting_is_named_where_it_stands():
 
 
 def test_data_may_be_a_function_of_the_user():
+    assert FUNCTION == PREFIX
     assert (
         parse_recipe(GOOD.replace("{name: digits}", "{name: 'py:mine.data:numbers'}")).data.name
         == "py:mine.data:numbers"

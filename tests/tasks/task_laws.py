@@ -19,6 +19,7 @@ from modelstitch.tasks import (
     MultiLabel,
     NextToken,
     Outcome,
+    Pixels,
     Regression,
     Task,
     joined_outcome,
@@ -81,6 +82,12 @@ def next_token() -> Case:
     return Case(NextToken(), outputs, Batch(tokens, targets), "nats")
 
 
+def pixels() -> Case:
+    classes = drawn(5, N, 3, 4)
+    outputs = peaked(classes, 5).movedim(-1, 1).contiguous()
+    return Case(Pixels(), outputs, Batch(normal(N, 2), classes.masked_fill(drawn(9, N, 3, 4) == 0, -100)), "loss")
+
+
 def imitation(by: str) -> Case:
     targets = 3 * normal(N, 4)
     return Case(Imitation(by), targets.clone(), Batch(normal(N, 2), targets), "loss" if by == "kl" else "distance")
@@ -92,6 +99,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "regression": regression,
     "regression, by variance": lambda: regression(weigh="by_variance"),
     "next_token": next_token,
+    "pixels": pixels,
     "imitation": lambda: imitation("kl"),
     "imitation, squared": lambda: imitation("squared"),
 }

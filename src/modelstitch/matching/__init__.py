@@ -5,6 +5,9 @@ downhill at once, and ``trainable_top`` lets tops train along; ``fit`` puts stit
 ``calls`` are the calls.
 """
 
+from typing import Any
+
+from modelstitch import vocabulary
 from modelstitch.matching.calls import fit, fit_all
 from modelstitch.matching.direct import Direct
 from modelstitch.matching.fit import Fit, Job
@@ -18,8 +21,9 @@ from modelstitch.matching.matching import (
     Objective,
 )
 from modelstitch.matching.task import TaskLoss
+from modelstitch.support.catalogue import class_titled, classes_of
 
-MATCHINGS: dict[str, type[Matching]] = {matching.name: matching for matching in (Direct, TaskLoss)}
+MATCHINGS: dict[str, type[Matching]] = classes_of("modelstitch.matching", vocabulary.MATCHINGS)
 """The matchings by the names that command lines, recipes and records use."""
 
 __all__ = [
@@ -38,3 +42,7 @@ __all__ = [
     "fit",
     "fit_all",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return class_titled(name, __name__, MATCHINGS)

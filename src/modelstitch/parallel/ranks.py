@@ -83,7 +83,7 @@ class Ranks:
         return batch.tensor_split(self.count)[self.rank] if self.sharing(len(batch)).several else batch
 
     def turns(self, items: Iterable[T]) -> Iterator[T]:
-        """Every `count`-th item, starting at `rank`: batches in turn, where it does not matter how they are cut.
+        """Every `count`-th item, starting at `rank`: whole batches in turn, where it does not matter how they are cut.
 
         Example:
             >>> list(Ranks(1, 3).turns("abcde"))

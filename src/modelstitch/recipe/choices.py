@@ -25,12 +25,13 @@ from pydantic import (
 from pydantic_core import PydanticKnownError
 
 from modelstitch.recipe.advice import words_of
-from modelstitch.support.importing import PREFIX
 from modelstitch.vocabulary import CONTROLS, FAMILIES, MATCHINGS, TASKS
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Kinds = Mapping[str, Mapping[str, type]]
 """The classes of ``family``, ``matching`` and ``task``, by name."""
+FUNCTION = "py:"
+"""How a reference to a function of the user's begins."""
 Wrong = dict[str, Any]
 """One thing that is wrong, as pydantic tells it, with the words that are known at its place (``known``)."""
 
@@ -68,7 +69,8 @@ def _choice(kind: str) -> Any:
 Family, Matching, Task = _choice("family"), _choice("matching"), _choice("task")
 Control = word(CONTROLS)
 """One of the stitchings whose answer is known."""
-DataName = word(["digits", "fashion_mnist", "cifar10", "cifar100", "image_folder"], PREFIX)
+DataName = word(["digits", "fashion_mnist", "cifar10", "cifar100", "image_folder"], FUNCTION)
+"""A data set that modelstitch knows, or a function of the user's."""
 
 
 def wrong_in(told: Mapping[str, Any], kind: str, kinds: Kinds) -> list[Wrong]:

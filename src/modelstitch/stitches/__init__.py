@@ -10,9 +10,13 @@ purpose: a stitch that could learn the task itself would say nothing about the r
     BNAffineBN   y = BN(W BN(x) + b)            the stitch of Bansal, Nakkiran and Barak (2021)
 
 Permutation ⊂ Orthogonal ⊂ Affine. A family is a description; ``build`` makes the module for two given cuts, and
-``solve`` finds the best map of the family in closed form. To add a family, write its file and its line in `FAMILIES`.
+``solve`` finds the best map of the family in closed form. To add a family, write its file and its line in
+`modelstitch.vocabulary`.
 """
 
+from typing import Any
+
+from modelstitch import vocabulary
 from modelstitch.stitches.affine import Affine
 from modelstitch.stitches.bn_affine_bn import BNAffineBN
 from modelstitch.stitches.closed_form import Solution
@@ -20,17 +24,9 @@ from modelstitch.stitches.family import Family, Stitch
 from modelstitch.stitches.identity import Identity
 from modelstitch.stitches.orthogonal import Orthogonal
 from modelstitch.stitches.permutation import Permutation
+from modelstitch.support.catalogue import class_titled, classes_of
 
-FAMILIES: dict[str, type[Family]] = {
-    family.name: family
-    for family in (
-        Affine,
-        BNAffineBN,
-        Identity,
-        Orthogonal,
-        Permutation,
-    )
-}
+FAMILIES: dict[str, type[Family]] = classes_of("modelstitch.stitches", vocabulary.FAMILIES)
 """The families by the names that command lines, recipes and records use."""
 
 __all__ = [
@@ -44,3 +40,7 @@ __all__ = [
     "Solution",
     "Stitch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return class_titled(name, __name__, FAMILIES)

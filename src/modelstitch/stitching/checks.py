@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from modelstitch.compute import exact_float32, home_of
-from modelstitch.cut import Cut
+from modelstitch.cut import Cut, capture
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.data import Batch, Examples, side_inputs
 from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
@@ -34,17 +34,21 @@ def settled_task(task: Task | None, networks: Sequence[NamedNetwork], examples: 
         TaskMismatch: the answers of one of them, the targets and the task do not belong together.
         NumericalFailure: one of them answers with numbers that are not finite.
         SettingError: the task cannot be guessed.
+        ShapeMismatch: one of them refuses the examples.
     """
-    batch = examples.batch(slice(0, 2))
+    batch = examples.batch(slice(0, _CHECKED))
     answers = {name: _answer(network, batch) for name, network in networks}
     for name, found in answers.items():
         if found is not None and not _finite(found):
             # Asked before anything is cut: NaN is unequal to itself, so every check of the halves would blame them.
             asked, do = f"to run {name} on {examples.name!r}", "train it again, or load sound weights"
             raise NumericalFailure(asked, "scores that are not finite", do)
+    for name, network in networks:
+        if answers[name] is None:
+            # It refuses the data; capturing it says why.
+            capture(network, batch.to(home_of(network)).inputs)
     last = answers[networks[-1][0]]
     if task is None:
-        # A network that refuses the data is told so where it is captured.
         task = guess(examples, last)
     for name, found in answers.items():
         if found is not None:
@@ -70,7 +74,7 @@ def _answer(network: nn.Module, batch: Batch) -> Any:
         with torch.no_grad():
             return call(frozen_view(network), batch.to(home_of(network)).inputs)
     except RuntimeError:
-        return None  # capturing it says what it does not accept
+        return None
 
 
 def check_identity(one: Network, cuts: Sequence[Cut], examples: Examples) -> None:

@@ -1,11 +1,15 @@
 """Tasks: what outputs are judged by.
 
-``task`` says what a task is. Each other is one file, with one line in ``catalogue``; ``guess`` finds the one that
-outputs and targets belong to.
+``task`` says what a task is, and ``also`` what a score of decisions is. Each is one file, with one line in
+`modelstitch.vocabulary`; ``guess`` finds the task that outputs and targets belong to.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from modelstitch.support.catalogue import class_titled
+from modelstitch.tasks.also import Also
 from modelstitch.tasks.catalogue import TASKS
 from modelstitch.tasks.classification import Classification
 from modelstitch.tasks.guess import guess, task_of
@@ -17,6 +21,7 @@ from modelstitch.tasks.task import Outcome, Score, Task, agreement, answer_of, j
 
 __all__ = [
     "TASKS",
+    "Also",
     "Classification",
     "Imitation",
     "MultiLabel",
@@ -32,3 +37,7 @@ __all__ = [
     "require_same_examples",
     "task_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return class_titled(name, __name__, TASKS)

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from modelstitch.data import Batch
 from modelstitch.errors import TaskMismatch
+from modelstitch.tasks.also import also_of
 from modelstitch.tasks.shapes import integers
 from modelstitch.tasks.task import Outcome, Score, Task, answer_of, require_finite, told
 
@@ -26,6 +27,10 @@ class Classification(Task):
 
     Args:
         classes: how many classes there are; by default as many as the network gives scores for.
+        also: further scores by name (`modelstitch.tasks.Also`).
+
+    Raises:
+        SettingError: no such score.
 
     Example:
         >>> batch = Batch(torch.zeros(2), torch.tensor([0, 1]))
@@ -35,8 +40,12 @@ class Classification(Task):
     """
 
     name: ClassVar[str] = "classification"
-    off: ClassVar[Mapping[str, Any]] = {"classes": None}
+    off: ClassVar[Mapping[str, Any]] = {"classes": None, "also": ()}
     classes: int | None = None
+    also: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        also_of(self.also)
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -44,6 +53,7 @@ class Classification(Task):
         return (
             Score("error", "test error", "points", scale=100.0),
             Score("loss", "test loss", "nats"),
+            *(one.score for one in also_of(self.also)),
         )
 
     def check(self, outputs: Any, batch: Batch) -> None:
@@ -80,7 +90,8 @@ class Classification(Task):
         answers, one = scores.argmax(1), torch.ones(len(scores), dtype=torch.float64)
         nats = cross_entropy(scores, labels, reduction="none")
         wrong = (answers != labels).double()
-        return Outcome({"error": torch.stack([wrong, one], 1), "loss": torch.stack([nats, one], 1)}, answers)
+        also = {one.name: one.rows(answers, labels, scores.shape[1]) for one in also_of(self.also)}
+        return Outcome({"error": torch.stack([wrong, one], 1), "loss": torch.stack([nats, one], 1), **also}, answers)
 
     @classmethod
     def fits(cls, outputs: Tensor, batch: Batch) -> bool:

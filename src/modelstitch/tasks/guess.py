@@ -35,7 +35,7 @@ def guess(data: Examples | Batch, outputs: Any) -> Task:
     Example:
         >>> import torch
         >>> guess(Batch(torch.zeros(2, 5), torch.tensor([0, 1])), torch.zeros(2, 3))
-        Classification(classes=None)
+        Classification(classes=None, also=())
     """
     answer = answer_of(outputs)
     batch = data if isinstance(data, Batch) else data.batch(slice(0, len(answer) if answer.ndim else 1))

@@ -43,7 +43,7 @@ class MultiLabel(Task):
     def scores(self) -> tuple[Score, ...]:
         """The share of wrong labels, that of examples without a wrong label, and the loss."""
         return (
-            Score("error", "test error per label", "points", scale=100.0),
+            Score("error", "test error", "points", scale=100.0),
             Score("subset_accuracy", "test subset accuracy", "points", better="higher", scale=100.0),
             Score("loss", "test loss", "nats"),
         )

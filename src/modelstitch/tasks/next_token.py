@@ -60,7 +60,7 @@ class NextToken(Task):
         return (
             Score("nats", "test nats per token", "nats a token"),
             Score("perplexity", "test perplexity", of=_perplexity),
-            Score("error", "test error per token", "points", scale=100.0),
+            Score("error", "test error", "points", scale=100.0),
         )
 
     def check(self, outputs: Any, batch: Batch) -> None:
