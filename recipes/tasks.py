@@ -27,16 +27,16 @@ import modelstitch as ms
 from modelstitch.pretraining import default_schedule
 
 
-def trained(job: Job, folder: Path) -> list[ms.Network]:
+def trained(job: Job, nets: Path) -> list[ms.Network]:
     """The two networks, trained unless they are there."""
-    split = job.learnt()
+    split, folder = job.learnt(), nets / job.networks
     for seed in (0, 1):
         ms.train_network(
             job.architecture,
             split,
             seed=seed,
             folder=folder / f"seed{seed}",
-            task=job.trained_by,
+            task=job.trained_by(nets),
             schedule=default_schedule(job.name, **job.schedule),
             **job.sizes(),
         )
@@ -46,7 +46,7 @@ def trained(job: Job, folder: Path) -> list[ms.Network]:
 def run(job: Job, nets: Path, out: Path) -> None:
     """Train, stitch at every cut both ways with controls, and write the records."""
     begun = time.perf_counter()
-    a, b = trained(job, nets / job.networks)
+    a, b = trained(job, nets)
     split, store = job.data(), ms.Store(out / f"{job.name}.sqlite")
     records = ms.stitch_all(
         a.module,
@@ -54,7 +54,7 @@ def run(job: Job, nets: Path, out: Path) -> None:
         split.train,
         split.test,
         names=(a.name, b.name),
-        task=job.task,
+        task=job.judged(nets),
         by=ms.TaskLoss(**job.stitch),
         controls=job.controls,
         store=store,

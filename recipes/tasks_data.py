@@ -4,7 +4,7 @@ So each has a name for the command line, from the root of the repository: `--dat
 
 - `diabetes` comes with scikit-learn.
 - `lemmas` and `glosses` are read from WordNet 3.0, Debian's package `wordnet-base`.
-- `garments` and `unlabelled` are made of Fashion-MNIST, Debian's package `dataset-fashion-mnist`.
+- `garments`, `halves`, `labelled` and `unlabelled` are made of Fashion-MNIST, Debian's package `dataset-fashion-mnist`.
 
 Every function is deterministic: what is drawn at random is drawn from a seed that is written here.
 """
@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from zlib import crc32
 
+import numpy as np
 import torch
 from sklearn.datasets import load_diabetes
 from torch import Tensor
@@ -30,6 +31,8 @@ FIRST_NOUN, NOUNS = 3, 26
 BUCKETS = 2048
 LONGEST = 64
 LETTERS = " abcdefghijklmnopqrstuvwxyz'(),-;"
+FITTED, TESTED, WIDE = 6_000, 1_000, 32
+"""Clothes cut in half to fit on and to test on; numbers in an embedding of one."""
 SIDE, GARMENT, COVERED = 32, 14, 0.25
 """Pixels of a canvas and of a garment on it; how bright a pixel must be to belong to the garment."""
 
@@ -105,6 +108,13 @@ def glosses(train: int = 4_000, test: int = 1_000) -> ms.Split[ms.Tokens]:
     return ms.Split(*(ms.Tokens("glosses", half, next_token=True) for half in halves))
 
 
+def letters_alone(texts: ms.Tokens) -> float:
+    """Nats a letter of whoever knows nothing but how often each letter comes in these texts."""
+    counts = torch.bincount(torch.cat([one[1:] for one in texts.documents])).double()
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * shares.log()).sum())
+
+
 def garments(train: int = 1_500, test: int = 500) -> ms.Split[ms.Arrays]:
     """Canvases of 32 x 32 with two or three garments, and the class of each pixel: 0 is no garment, then ten kinds.
 
@@ -135,6 +145,41 @@ def canvases(source: ms.Samples, n: int) -> tuple[Tensor, Tensor]:
             y[canvas, rows, columns] = shape * (1 + source.labels[3 * canvas + place])
     noise = 0.05 * torch.randn(x.shape, generator=drawn)
     return (x + noise)[:, None], y
+
+
+def halves() -> ms.Split[ms.Arrays]:
+    """Left halves of clothes, and in which row of `gallery` the right half is: 6,000 to fit on and 1,000 to test on."""
+    images, rows = both_halves()[0], torch.arange(FITTED + TESTED)
+    return ms.Split(*(ms.Arrays("halves", images[part], rows[part]) for part in (slice(FITTED), slice(FITTED, None))))
+
+
+def gallery() -> Tensor:
+    """The right halves of all clothes of `halves`, each by its first 32 principal components at one scale.
+
+    The components are those of the 6,000. Their signs are set, so that every machine finds the same ones.
+    """
+    right = both_halves()[1].flatten(1).double()
+    mean = right[:FITTED].mean(0)
+    axes = torch.linalg.eigh((right[:FITTED] - mean).T @ (right[:FITTED] - mean))[1].flip(1)[:, :WIDE]
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    found = (right - mean) @ axes
+    scaled: Tensor = (found / found[:FITTED].std(0)).float()
+    return scaled
+
+
+def write_gallery(path: str | Path) -> None:
+    """Keep `gallery` where the task reads it."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, gallery().numpy())
+
+
+@cache
+def both_halves() -> tuple[Tensor, Tensor]:
+    """The left and the right halves of the first clothes of the train set, then of the test set."""
+    source = ms.load("fashion_mnist")
+    parts = (source.train.first(FITTED), source.test.first(TESTED))
+    images = torch.cat([one.batch(slice(0, len(one))).inputs for one in parts])
+    return images[..., :14].contiguous(), images[..., 14:].contiguous()
 
 
 @cache

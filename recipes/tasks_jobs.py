@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import tasks_data
@@ -23,11 +24,12 @@ class Job:
         architecture: of both networks.
         width: as of `modelstitch train`.
         schedule: what of the training is not by default.
-        guess: what a guess that knows no input scores, in words, to hold noise against.
         labelled: gives the examples that the networks learn, where those are others.
         networks: the folder of the networks; jobs may share them.
         controls: beside each stitching.
         stitch: what of fitting the stitches is not by default.
+        more: options of the architecture that neither the width nor the data decide.
+        guess: finds from the test examples what a guess is worth, where there is no noise to say it.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Job:
     networks: str = ""
     controls: tuple[str, ...] = ("self", "untrained", "noise")
     stitch: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    guess: Callable[[Any], float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "networks", self.networks or self.name)
@@ -55,20 +59,34 @@ class Job:
         """What the networks learn."""
         return (self.labelled or self.data)()
 
-    @property
-    def trained_by(self) -> ms.Task:
+    def trained_by(self, nets: Path) -> ms.Task:
         """The task that the networks learn: nobody can learn to imitate himself."""
-        return ms.Classification() if self.labelled else self.task
+        return ms.Classification() if self.labelled else self.judged(nets)
 
     def sizes(self) -> dict[str, Any]:
         """The width as the architecture takes it."""
-        return {"widths": (self.width, self.width)} if self.architecture == "mlp" else {"width": self.width}
+        width = {"widths": (self.width, self.width)} if self.architecture == "mlp" else {"width": self.width}
+        return width | self.more
+
+    def judged(self, nets: Path) -> ms.Task:
+        """What judges the stitched networks, its gallery written into NETS if it has one."""
+        if not isinstance(self.task, ms.Retrieval):
+            return self.task
+        path = nets / self.networks / "gallery.npy"
+        tasks_data.write_gallery(path)
+        return ms.Retrieval(path.as_posix())
 
     def commands(self) -> list[str]:
         """The same job on the command line, from the root of the repository."""
+        if isinstance(self.task, ms.Retrieval):
+            return [
+                "python -c \"from recipes.tasks_data import write_gallery; write_gallery('nets/halves/gallery.npy')\"",
+                "modelstitch sweep recipes/tasks_halves.yaml",
+            ]
         options, fitted = _options(self.schedule), _options(self.stitch)
         learnt, data = (f"py:recipes.tasks_data:{one.__name__}" for one in (self.labelled or self.data, self.data))
-        train = f"modelstitch train {self.architecture} --data {learnt} --task {self.trained_by.name}"
+        learns = "classification" if self.labelled else self.task.name
+        train = f"modelstitch train {self.architecture} --data {learnt} --task {learns}"
         folder = f"nets/{self.networks}"
         return [
             *(f"{train} --width {self.width}{options} --seed {seed} --out {folder}/seed{seed}" for seed in (0, 1)),
@@ -82,9 +100,8 @@ def _options(settings: dict[str, Any]) -> str:
 
 
 def _clothes(name: str, title: str, data: Callable[[], ms.Split[Any]], task: ms.Task) -> Job:
-    schedule = {"epochs": 4}
-    labelled = tasks_data.labelled
-    return Job(name, title, data, task, "myrtle", 8, schedule, labelled=labelled, networks="clothes")
+    how: dict[str, Any] = {"stitch": {"epochs": 1, "batch_size": 64}, "controls": ("self", "untrained")}
+    return Job(name, title, data, task, "myrtle", 8, {"epochs": 4}, tasks_data.labelled, "clothes", **how)
 
 
 _ALL = (
@@ -116,6 +133,29 @@ _ALL = (
         {"epochs": 6, "learning_rate": 0.2, "batch_size": 16},
         # The default, 500 steps of 128 texts at six cuts six times over, takes half an hour on one core.
         stitch={"epochs": 1, "batch_size": 32},
+        # Texts of any length leave no room for noise of one shape.
+        controls=("self", "untrained"),
+        guess=tasks_data.letters_alone,
+    ),
+    Job(
+        "garments",
+        "Pixels: two or three garments on a canvas",
+        tasks_data.garments,
+        ms.Pixels(),
+        "unet",
+        8,
+        {"epochs": 12, "learning_rate": 0.1, "batch_size": 32},
+        stitch={"epochs": 2, "batch_size": 32},
+    ),
+    Job(
+        "halves",
+        "Retrieval: the other half of a garment",
+        tasks_data.halves,
+        ms.Retrieval(),
+        "mlp",
+        256,
+        {"epochs": 10, "learning_rate": 0.1},
+        more={"classes": tasks_data.WIDE},
     ),
     _clothes("imitation", "No labels: clothes as the top sees them", tasks_data.unlabelled, ms.Imitation()),
     _clothes("labelled", "The same networks with labels", tasks_data.labelled, ms.Classification()),

@@ -35,14 +35,16 @@ def tables(records: dict[str, ms.Records]) -> dict[str, str]:
 def summary(frames: dict[str, pd.DataFrame]) -> str:
     """One row a job: what its networks are worth, and the range of each kind of stitching over cuts and ways."""
     head = ["job", "task and its first score", "unit of the penalty", "fitted on, measured on", "the two networks"]
-    head += ["with noise", "penalty, trained", "penalty, untrained", "penalty, noise", "self"]
+    head += ["a guess", "penalty, trained", "penalty, untrained", "penalty, noise", "self"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, frame in frames.items():
         ok = frame[frame["status"] == "ok"]
         score, unit = ok["score"].iloc[0], ok["unit"].iloc[0]
         digits = decimals(unit)
         bases = ok[ok["control"] == ""].groupby("top_network")[f"{score}_top"].first()
-        nothing = ok[ok["control"] == "noise"][score]
+        nothing, guess = ok[ok["control"] == "noise"][score], JOBS[name].guess
+        if guess is not None:
+            nothing = pd.Series([guess(JOBS[name].data().test)])
         cells = [f"`{name}`", f"`{spoken(ok['task'].iloc[0])}`: {JOBS[name].task.scores[0].title}", unit]
         cells += [f"{ok['n_fit'].iloc[0]:,}, {ok['n_test'].iloc[0]:,}"]
         cells += [", ".join(f"{value:.{digits}f}" for value in bases)]
