@@ -94,6 +94,10 @@ SCORES = {
     "nats": Word("test nats per token", "Mean cross-entropy over the predicted tokens.", unit="nats a token"),
     "perplexity": Word("test perplexity", "exp of the nats a token."),
     "mean_iou": Word("test mean IoU", "Mean over classes of intersection over union, in pixels.", unit="points"),
+    "recall_at_1": Word("test recall@1", "Share of the examples whose own item is found first.", unit="points"),
+    "recall_at_5": Word("test recall@5", "Share of the examples whose own item is among 5 found.", unit="points"),
+    "recall_at_10": Word("test recall@10", "Share of the examples whose own item is among 10 found.", unit="points"),
+    "mrr": Word("test mean reciprocal rank", "Mean of 1 / rank of an example's own item."),
     "distance": Word("squared distance from the top's outputs", "Relative to the spread of the top's own outputs."),
 }
 """What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``."""
@@ -147,6 +151,7 @@ TASKS = {
     "regression": Word("Regression", "numbers"),
     "next_token": Word("NextToken", "the next token of a text"),
     "pixels": Word("Pixels", "one class a pixel"),
+    "retrieval": Word("Retrieval", "which item of a gallery an embedding finds"),
     "imitation": Word("Imitation", "the answers of the top's own network; no targets are read"),
 }
 """What the outputs of a network mean."""

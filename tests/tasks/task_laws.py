@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,6 +25,7 @@ from modelstitch.tasks import (
     Outcome,
     Pixels,
     Regression,
+    Retrieval,
     Task,
     joined_outcome,
 )
@@ -88,6 +93,14 @@ def pixels() -> Case:
     return Case(Pixels(), outputs, Batch(normal(N, 2), classes.masked_fill(drawn(9, N, 3, 4) == 0, -100)), "loss")
 
 
+def retrieval() -> Case:
+    gallery = normal(30, 4, seed=3)
+    file = Path(tempfile.gettempdir()) / f"modelstitch-laws-{os.getpid()}.npy"
+    np.save(file, gallery.numpy())
+    own = drawn(30, N)
+    return Case(Retrieval(str(file)), gallery[own] + normal(N, 4) / 2, Batch(normal(N, 2), own), "loss")
+
+
 def imitation(by: str) -> Case:
     targets = 3 * normal(N, 4)
     return Case(Imitation(by), targets.clone(), Batch(normal(N, 2), targets), "loss" if by == "kl" else "distance")
@@ -100,6 +113,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "regression, by variance": lambda: regression(weigh="by_variance"),
     "next_token": next_token,
     "pixels": pixels,
+    "retrieval": retrieval,
     "imitation": lambda: imitation("kl"),
     "imitation, squared": lambda: imitation("squared"),
 }
