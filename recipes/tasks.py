@@ -17,6 +17,7 @@ Time: about ten minutes on one core.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def run(job: Job, nets: Path, out: Path) -> None:
         store=store,
     )
     records.save(out / f"{job.name}.jsonl")
+    if job.guess is not None:
+        told = {**tasks_figure.guesses(out), job.name: job.guess(split.test)}
+        (out / "guesses.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     print(f"{job.name}: {time.perf_counter() - begun:.0f} s\n{records}", flush=True)
 
 

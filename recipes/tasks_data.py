@@ -189,6 +189,12 @@ def labelled() -> ms.Split:
     return ms.Split(source.train.first(10_000), source.test.first(5_000))
 
 
+def one_class(images: ms.Samples) -> float:
+    """Percent of the images that are of another class than the commonest."""
+    counts = torch.bincount(images.labels)
+    return 100 * float(1 - counts.max() / counts.sum())
+
+
 def unlabelled() -> ms.Split[ms.Arrays]:
     """The images of `labelled`, without labels."""
     both = labelled()

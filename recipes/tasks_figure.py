@@ -6,6 +6,7 @@ the same beside controls.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,19 @@ def found(out: Path) -> dict[str, ms.Records]:
     return {name: ms.open_records(path) for name in JOBS if (path := out / f"{name}.jsonl").exists()}
 
 
+def guesses(out: Path) -> dict[str, float]:
+    """What a guess is worth in the jobs that have no noise to say it."""
+    path = out / "guesses.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def draw(out: Path) -> None:
     """Write OUT/penalty.png, and the tables into OUT/README.md."""
     records = found(out)
     ms.save_figure(figure(records), out / "penalty.png")
     page = out / "README.md"
     if page.exists():
-        page.write_text(written(page.read_text(encoding="utf-8"), tables(records)), encoding="utf-8")
+        page.write_text(written(page.read_text(encoding="utf-8"), tables(records, guesses(out))), encoding="utf-8")
 
 
 def figure(records: dict[str, ms.Records]) -> alt.ConcatChart:

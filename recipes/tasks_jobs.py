@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,10 @@ _ALL = (
         more={"classes": tasks_data.WIDE},
     ),
     _clothes("imitation", "No labels: clothes as the top sees them", tasks_data.unlabelled, ms.Imitation()),
-    _clothes("labelled", "The same networks with labels", tasks_data.labelled, ms.Classification()),
+    replace(
+        _clothes("labelled", "The same networks with labels", tasks_data.labelled, ms.Classification()),
+        guess=tasks_data.one_class,
+    ),
 )
 JOBS = {job.name: job for job in _ALL}
 """By name, in the order in which they are shown."""

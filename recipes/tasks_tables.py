@@ -21,18 +21,18 @@ def written(page: str, made: dict[str, str]) -> str:
     return MARKED.sub(lambda m: m[1] + made.get(m[2], "") + "\n" + m[3] if m[2] in made else m[0], page)
 
 
-def tables(records: dict[str, ms.Records]) -> dict[str, str]:
+def tables(records: dict[str, ms.Records], guesses: dict[str, float]) -> dict[str, str]:
     """Every table by name: a summary, one of each job, the label-free beside the labelled, and the commands."""
     frames = {name: some.to_pandas() for name, some in records.items()}
     made = {name: cut_by_cut(records[name], frame) for name, frame in frames.items()}
-    made["summary"] = summary(frames)
+    made["summary"] = summary(frames, guesses)
     made["commands"] = "```sh\n" + "\n".join(line for job in JOBS.values() for line in job.commands()) + "\n```"
     if {"imitation", "labelled"} <= frames.keys():
         made["both"] = side_by_side(frames["imitation"], frames["labelled"])
     return made
 
 
-def summary(frames: dict[str, pd.DataFrame]) -> str:
+def summary(frames: dict[str, pd.DataFrame], guesses: dict[str, float]) -> str:
     """One row a job: what its networks are worth, and the range of each kind of stitching over cuts and ways."""
     head = ["job", "task and its first score", "unit of the penalty", "fitted on, measured on", "the two networks"]
     head += ["a guess", "penalty, trained", "penalty, untrained", "penalty, noise", "self"]
@@ -42,9 +42,7 @@ def summary(frames: dict[str, pd.DataFrame]) -> str:
         score, unit = ok["score"].iloc[0], ok["unit"].iloc[0]
         digits = decimals(unit)
         bases = ok[ok["control"] == ""].groupby("top_network")[f"{score}_top"].first()
-        nothing, guess = ok[ok["control"] == "noise"][score], JOBS[name].guess
-        if guess is not None:
-            nothing = pd.Series([guess(JOBS[name].data().test)])
+        nothing = pd.Series([guesses[name]]) if name in guesses else ok[ok["control"] == "noise"][score]
         cells = [f"`{name}`", f"`{spoken(ok['task'].iloc[0])}`: {JOBS[name].task.scores[0].title}", unit]
         cells += [f"{ok['n_fit'].iloc[0]:,}, {ok['n_test'].iloc[0]:,}"]
         cells += [", ".join(f"{value:.{digits}f}" for value in bases)]
@@ -128,4 +126,6 @@ def side_by_side(free: pd.DataFrame, labelled: pd.DataFrame) -> str:
             cells += [f"{100 * (1 - row['agreement_top_y']):.2f} %"]
             cells += [f"{row['penalty_y']:+.2f} ({' to '.join(other)})"]
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    whole = free[free["control"] == ""]["error_bottom"]
+    told = f"The two whole networks decide otherwise than each other on {_range(whole, '.2f')} % of the images."
+    return "\n".join([*lines, "", told])
