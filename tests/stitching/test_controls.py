@@ -207,6 +207,12 @@ def test_noise_of_a_varying_length_is_refused(one):
         _Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)
 
 
+def test_noise_of_a_varying_length_is_refused_before_any_work(one):
+    cut = dataclasses.replace(one.captured.find("layer1"), shape=(None, 5), kind="tokens")
+    with pytest.raises(SettingError, match="a length that varies"):
+        noise(one, [cut], Sources(points(30, 1)), seed=0)
+
+
 def test_noise_for_activations_that_are_no_numbers_is_no_number(one):
     cut = one.captured.find("layer1")
     values = _Gaussian([cut], [NumericalFailure("a", "b", "c")], 0)(torch.zeros(2, 6))[0]

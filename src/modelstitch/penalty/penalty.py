@@ -114,9 +114,10 @@ def _differences(score: Score, drawn: NDArray[np.float64]) -> NDArray[np.float64
     if score.of is None:
         # Sums of ones are whole numbers, so that equal examples cancel exactly.
         ours, theirs = (side[:, 0] / side[:, 1] for side in drawn)
-        return np.asarray(sign * score.scale * (ours - theirs))
+        return np.asarray(sign * score.scale * (ours - theirs) + 0.0)
     ours, theirs = (np.array([score.number(torch.from_numpy(row)) for row in side]) for side in drawn)
-    return np.asarray(sign * (ours - theirs))
+    # Adding 0 takes the sign off a zero, as in `Score.difference`.
+    return np.asarray(sign * (ours - theirs) + 0.0)
 
 
 def _drawn_sums(stitched: Outcome, top: Outcome, seed: int, resamples: int) -> Mapping[str, NDArray[np.float64]]:

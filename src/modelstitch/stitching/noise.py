@@ -29,7 +29,13 @@ def noise(bottom: Network, cuts: Sequence[Cut], train: Sources, *, seed: int = 0
         cuts: where.
         train: the examples that give mean and spread; looked at when the first noise is asked for.
         seed: which noise.
+
+    Raises:
+        SettingError: inputs of any length, whose activations have no one shape.
     """
+    for cut in cuts:
+        # Asked here and not when the first noise is: that may be hours later, after all other stitchings.
+        _fixed(cut)
     return bottom.cut_as(_Noise(bottom, cuts, train, seed))
 
 

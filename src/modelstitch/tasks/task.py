@@ -69,9 +69,10 @@ class Score:
         sign = 1.0 if self.better == "lower" else -1.0
         if self.of is None and torch.equal(stitched[:, 1], top[:, 1]):
             changes = (stitched[:, 0] - top[:, 0]).contiguous().numpy()
-            change = sign * self.scale * float(changes.sum())
+            change = sign * self.scale * float(changes.sum()) + 0.0
             return ratio(change, stitched[:, 1].contiguous().sum(), self.title)
-        return sign * (self.value(stitched) - self.value(top))
+        # Adding 0 takes the sign off a zero: equal networks lose 0, not -0, of a score that is better higher.
+        return sign * (self.value(stitched) - self.value(top)) + 0.0
 
 
 @dataclass(frozen=True, eq=False)
