@@ -93,13 +93,13 @@ def test_another_score_is_told_with_its_unit(run, tmp_path):  # noqa: F811
     store = Store(tmp_path / "run.sqlite")
     store.append(regression(key="1", measures=MEASURES))
     out = run("records", tmp_path / "run.sqlite").out
-    assert out.splitlines()[:2] == ["A: no r2", "B: 0.9500 R² r2"]
+    assert out.splitlines()[:2] == ["A: no R²", "B: 0.9500 R²"]
     assert "penalty [95 %], R²" in out
     assert "+0.1000 [+0.0500, +0.2000]" in out
-    assert "R² of r2, worse than the top's own network where positive" in out
+    assert "R², worse than the top's own network where positive" in out
     store.append(record())
     out = run("records", tmp_path / "run.sqlite").out
-    assert "R² of r2 or points of test error, worse than the top's own network where positive" in out
+    assert "R² or points of test error, worse than the top's own network where positive" in out
     assert out.index("penalty [95 %], R²") < out.index("7.50 % test error") < out.index("+1.50 [+1.00, +2.00]")
 
 

@@ -217,15 +217,15 @@ def test_a_page_of_another_score_speaks_of_it():
     shown = Read(page(layers(records=records, verdicts=[Claim(claim="all", at_most=0.1)])))
     text = " ".join(shown.text.split())
     for told in (
-        "how much worse the r2 of the stitched network is",
+        "how much worse the R² of the stitched network is",
         "each at most 0.1 R²",
         "+0.0200 [+0.0100, +0.0300]",
     ):
         assert told in text
     held = json.loads(next(text for kind, text in shown.scripts if kind))
-    assert held["charts"]["penalty"]["layer"][3]["encoding"]["y"]["title"] == "penalty, R² of r2"
+    assert held["charts"]["penalty"]["layer"][3]["encoding"]["y"]["title"] == "penalty, R²"
     assert held["words"]["titles"]["penalty"] == "penalty, R²"
-    assert held["words"]["titles"]["r2_top"] == "r2 of the top, R²"
+    assert held["words"]["titles"]["r2_top"] == "R² of the top"
     assert held["words"]["decimals"] == {"R²": 4}
 
 
@@ -233,8 +233,8 @@ def test_a_page_of_two_tasks_tells_the_unit_of_each():
     other = record(cut="layer2", score=("r2", "R²"), task='{"name": "regression"}')
     text = " ".join(Read(page(layers(records=frame(record(), other), verdicts=[]))).text.split())
     for told in (
-        "how much worse the test error or r2",
-        "Penalty in points of test error or R² of r2",
+        "how much worse the test error or R²",
+        "Penalty in points of test error or R²",
         "test error 0.50 %",
     ):
         assert told in text

@@ -139,7 +139,8 @@ def test_answers_that_are_none_of_the_task_are_refused(task, networks, message):
 
 def test_a_network_that_refuses_the_data_is_refused():
     wide = dataclasses.replace(TEST, inputs=torch.cat([TEST.inputs, TEST.inputs], 1))
-    settled_task(Classification(), [("A", mlp(0))], wide)  # Capturing it says what does not fit.
+    with pytest.raises(ShapeMismatch, match=r"to run Sequential on an example of shape \(\d+, 12\)"):
+        settled_task(Classification(), [("A", mlp(0))], wide)
     with pytest.raises(ShapeMismatch, match=r"to run Sequential on an example of shape \(2, 12\)"):
         _ = ready(mlp(0), "A", wide).captured
 
