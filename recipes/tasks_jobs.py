@@ -50,10 +50,11 @@ class Job:
         object.__setattr__(self, "networks", self.networks or self.name)
 
     @property
-    def axis(self) -> str:
+    def axis(self) -> list[str]:
         """What the penalty counts, in the words of the task and not of another that calls its score alike."""
         first = self.task.scores[0]
-        return f"penalty, {first.unit}" if first.unit in first.title else f"penalty, {first.unit} of {first.title}"
+        plain = first.unit in first.title or first.unit.startswith(first.name)
+        return [f"penalty, {first.unit}"] if plain else [f"penalty, {first.unit} of", first.title]
 
     def learnt(self) -> ms.Split[Any]:
         """What the networks learn."""

@@ -53,7 +53,8 @@ def test_every_job_has_a_panel_alone_and_one_beside_controls():
     drawn = tasks_figure.figure(RECORDS).to_dict()
     assert len(drawn["concat"]) == 2 * len(JOBS)
     axes = [panel["layer"][2]["encoding"]["y"]["title"] for panel in drawn["concat"][::2]]
-    assert axes[:2] == ["penalty, R²", "penalty, points of test error per label"]
+    assert axes == [job.axis for job in JOBS.values()]
+    assert axes[:2] == [["penalty, R²"], ["penalty, points of", JOBS["lemmas"].task.scores[0].title]]
 
 
 def test_diabetes_is_standardised_by_what_is_fitted_on():
