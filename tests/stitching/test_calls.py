@@ -28,7 +28,7 @@ from modelstitch.stitches import Affine, Identity, Orthogonal
 from modelstitch.stitching import Setting, pairings, run, stitch, stitch_all
 from modelstitch.stitching.places import matching_cuts
 from modelstitch.support.seeding import generator
-from modelstitch.tasks import Classification
+from modelstitch.tasks import Classification, Regression
 
 controls_module, pairing_module = (
     importlib.import_module(f"modelstitch.stitching.{name}") for name in ("controls", "pairing")
@@ -89,6 +89,17 @@ def test_self_stitching_costs_exactly_nothing(records):
         assert [(each.penalty, each.low, each.high) for each in record.scores] == [(0, 0, 0)] * 2
         assert record.measure("agreement_top") == 1
         assert record.measure("cka") == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_self_stitching_costs_exactly_nothing_with_one_output_and_a_short_batch(seed):
+    # A layer with one output rounds by the size of the batch: 110 examples as they are, or filled up to 512.
+    a, b = (build("mlp", seed=seed + i, widths=(32, 32), inputs=10, classes=1).eval() for i in (0, 50))
+    drawn = generator("one output", seed)
+    x, y = (torch.randn(300, size, generator=drawn) for size in (10, 1))
+    how = {"task": Regression(), "by": Direct(), "controls": ("self",)}
+    found = stitch_all(a, b, (x[:190], y[:190]), (x[190:], y[190:]), **how).only(control="self")
+    assert [(one.penalty, one.penalty_low, one.penalty_high) for one in found] == [(0.0, 0.0, 0.0)] * len(found)
 
 
 def test_untrained_bottoms_are_other_networks(records, networks):

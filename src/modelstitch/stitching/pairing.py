@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
+
+import torch
 
 from modelstitch.activations import Sources, answered, moments_or_failures
 from modelstitch.activations.moments import BATCH as MOMENTS_BATCH
 from modelstitch.compute import exact_float32
 from modelstitch.cut import Capture
+from modelstitch.data import Batch
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching import BatchNorm, Job, Matching, TaskLoss
 from modelstitch.moments import Moments
@@ -21,6 +25,7 @@ from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.places import Cuts, Pair, cuts_of, pairs_at
 from modelstitch.stitching.provenance import key_of
 from modelstitch.support.settings import spelled
+from modelstitch.support.tensors import call
 from modelstitch.tasks import Outcome, Task, joined_outcome
 
 
@@ -200,10 +205,23 @@ def _whole_outcome(captured: Capture, sources: Sources, task: Task) -> Outcome:
         return judged(captured.top("input"), sources.examples, task)
     source, outcomes, order = sources.of(captured), [], sources.examples.order()
     with source.opened():
-        for _, (outputs,), batch in source.batches([captured.cuts[-1]], BATCH, order, share="all"):
+        for index, (outputs,), batch in source.batches([captured.cuts[-1]], BATCH, order, share="all"):
+            if len(index) < BATCH:
+                outputs = _unfilled(captured, sources.examples.batch(index).to(source.device))
             task.check(outputs, batch)
             outcomes.append(task.judge(outputs, batch))
     return joined_outcome(outcomes).take(order.argsort())
+
+
+@torch.no_grad()
+@exact_float32()
+def _unfilled(captured: Capture, batch: Batch) -> Any:
+    """A network's answers to a short batch as it is, which is how tops see one.
+
+    What is kept was found in a batch filled up to its size. A last layer with one output rounds by the size of the
+    batch, so that a network would differ from its own halves in the last digit.
+    """
+    return call(captured.top("input"), batch.inputs)
 
 
 def _answers_at_last(captured: Capture) -> bool:
