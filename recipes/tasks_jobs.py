@@ -146,7 +146,7 @@ _ALL = (
         "unet",
         8,
         {"epochs": 12, "learning_rate": 0.1, "batch_size": 32},
-        stitch={"epochs": 2, "batch_size": 32},
+        stitch={"epochs": 6, "batch_size": 32},
     ),
     Job(
         "halves",

@@ -5,6 +5,8 @@ A table stands in the page between ``<!-- table: NAME -->`` and ``<!-- end -->``
 
 from __future__ import annotations
 
+import json
+import math
 import re
 
 import pandas as pd
@@ -34,7 +36,14 @@ def tables(records: dict[str, ms.Records], guesses: dict[str, float]) -> dict[st
 
 def summary(frames: dict[str, pd.DataFrame], guesses: dict[str, float]) -> str:
     """One row a job: what its networks are worth, and the range of each kind of stitching over cuts and ways."""
-    head = ["job", "task and its first score", "unit of the penalty", "fitted on, measured on", "the two networks"]
+    head = [
+        "job",
+        "task and its first score",
+        "unit of the penalty",
+        "fitted on, measured on",
+        "fit",
+        "the two networks",
+    ]
     head += ["a guess", "penalty, trained", "penalty, untrained", "penalty, noise", "self"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, frame in frames.items():
@@ -43,8 +52,10 @@ def summary(frames: dict[str, pd.DataFrame], guesses: dict[str, float]) -> str:
         digits = decimals(unit)
         bases = ok[ok["control"] == ""].groupby("top_network")[f"{score}_top"].first()
         nothing = pd.Series([guesses[name]]) if name in guesses else ok[ok["control"] == "noise"][score]
-        cells = [f"`{name}`", f"`{spoken(ok['task'].iloc[0])}`: {JOBS[name].task.scores[0].title}", unit]
+        cells = [f"`{name}`", f"`{type(JOBS[name].task).__name__}`: {JOBS[name].task.scores[0].title}", unit]
         cells += [f"{ok['n_fit'].iloc[0]:,}, {ok['n_test'].iloc[0]:,}"]
+        how = json.loads(ok[ok["control"] == ""]["matching"].iloc[0])
+        cells += [f"{how['epochs']} × {math.ceil(ok['n_fit'].iloc[0] / how['batch_size'])} steps"]
         cells += [", ".join(f"{value:.{digits}f}" for value in bases)]
         cells += [_range(nothing, f".{digits}f")]
         cells += [_range(ok[ok["control"] == kind]["penalty"], f"+.{digits}f") for kind in ("", "untrained", "noise")]
@@ -64,14 +75,13 @@ def _made(frames: dict[str, pd.DataFrame]) -> str:
     every = pd.concat(frames.values())
     asked = every[every["control"] != "self"]
     failed = int((every["status"] == "failed").sum())
-    families, matchings = (
-        ", ".join(f"`{spoken(one)}`" for one in asked[kind].unique()) for kind in ("family", "matching")
-    )
+    families = ", ".join(f"`{spoken(one)}`" for one in asked["family"].unique())
     return (
         "From the least to the largest over cuts and both ways; a penalty is positive where the stitched network is "
-        f"worse. {len(every)} stitchings, {failed} failed; {families} by {matchings}, batch norm frozen, seed 0; "
+        f"worse. {len(every)} stitchings, {failed} failed; {families} by `TaskLoss` from least squares, epochs × steps "
+        f"under *fit*; batch norm frozen, seed {', '.join(map(str, every['seed'].unique()))}; networks: seeds 0 and 1; "
         f"{_versions(every)}; {', '.join(every['device'].unique())}, "
-        f"{', '.join(map(str, every['threads'].unique()))} thread, commit {', '.join(every['commit'].unique())}."
+        f"{', '.join(map(str, every['threads'].unique()))} thread, commits {', '.join(every['commit'].unique())}."
     )
 
 
