@@ -69,11 +69,11 @@ def _panels(job: Job, frame: pd.DataFrame) -> list[alt.LayerChart]:
     cuts = ok.sort_values("bottom_depth", kind="stable")["bottom_cut"].drop_duplicates().tolist()
     ok["place"] = ok["bottom_cut"].map(cuts.index) + ok["series"].map(_apart).fillna(0.0)
     trained = ok[ok["control"].isin(["", "self"])]
-    about = f"{job.title} (n = {int(ok['n_test'].iloc[0]):,})"
+    about = [f"{job.title} (n = {int(ok['n_test'].iloc[0]):,})"]
     if isinstance(job.task, ms.Imitation):
         # Without this a reader holds the panel against 0, where no two networks are.
-        about += f"; the two networks: {ok[ok['control'] == '']['error_bottom'].mean():.1f}"
-    return [_panel(trained, cuts, about, job.axis), _panel(ok, cuts, "the same beside controls", [])]
+        about += [f"the two whole networks: {ok[ok['control'] == '']['error_bottom'].mean():.1f}"]
+    return [_panel(trained, cuts, about, job.axis), _panel(ok, cuts, ["the same beside controls"], [])]
 
 
 def _apart(series: str) -> float:
@@ -81,7 +81,7 @@ def _apart(series: str) -> float:
     return (SERIES.index(series) - (len(SERIES) - 1) / 2) * APART if series in SERIES else 0.0
 
 
-def _panel(rows: pd.DataFrame, cuts: list[str], title: str, axis: list[str]) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, cuts: list[str], title: list[str], axis: list[str]) -> alt.LayerChart:
     kept = ["place", "series", "penalty", "penalty_low", "penalty_high"]
     plain, own = rows[rows["control"] != "self"], rows[rows["control"] == "self"]
     names = f"({json.dumps(dict(enumerate(cuts)))})[datum.value]"
