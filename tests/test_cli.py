@@ -355,6 +355,10 @@ def test_data_and_task_of_the_user(run, here):
     assert {(record["data"], record["n_fit"], record["n_test"]) for record in records} == {("numbers", 80, 50)}
     named = run(*asked, "--by", "direct", "--task", "regression", "--limit", 80, "--json")
     assert {json.loads(line)["key"] for line in named.out.splitlines()} == {record["key"] for record in records}
+    weighed = '{"name": "regression", "weigh": "by_variance"}'
+    told = run(*asked, "--by", "direct", "--task", weighed, "--limit", 80, "--json").out.splitlines()
+    assert {json.loads(line)["task"] for line in told} == {weighed}
+    check_refusal(run(*asked, "--task", '{"name": "regression", "way": 1}'), "a field 'way', where its fields are weigh", ".")
     check_refusal(run(*asked, "--task", "regresion"), "no such choice", "did you mean 'regression'")
     check_refusal(run(*asked, "--task", "classification"), ".", ".")
 

@@ -104,7 +104,7 @@ SCORES = {
     "recall_at_5": Word("test recall@5", "Share of the examples whose own item is among 5 found.", unit="points"),
     "recall_at_10": Word("test recall@10", "Share of the examples whose own item is among 10 found.", unit="points"),
     "mrr": Word("test mean reciprocal rank", "Mean of 1 / rank of an example's own item."),
-    "distance": Word("squared distance from the top's outputs", "Relative to the spread of the top's own outputs."),
+    "distance": Word("squared distance from the top's outputs", "Relative to the square of the top's own outputs."),
 }
 """What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _THRESHOLD = "How much worse than the worse network counts as connected; by default 5, of a score in points."
 _FAMILY = f"{', '.join(FAMILIES)}."
 _BY = f"{', '.join(MATCHINGS)}: task is the loss of the stitched network, direct a closed form."
-_TASK = f"What outputs are judged by: {', '.join(TASKS)}; by default what data and outputs can only be."
+_TASK = f"What outputs are judged by: {', '.join(TASKS)}; or JSON with its settings; by default guessed."
 _OUT = "Where to write all points: .csv, or .json with the verdict and barriers; may be repeated."
 
 

@@ -24,7 +24,7 @@ _RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wi
 _FAMILY = f"{', '.join(FAMILIES)}."
 _BY = "; ".join(f"{name}: {word.line}" for name, word in MATCHINGS.items()) + "."
 _SET = "NAME=VALUE: a setting of the family or the matching without an option of its own; may be repeated."
-_TASK = f"What outputs are judged by: {', '.join(TASKS)}; by default what data and outputs can only be."
+_TASK = f"What outputs are judged by: {', '.join(TASKS)}; or JSON with its settings; by default guessed."
 _TOP = "Downhill: frozen (default); or a copy of the top trains along, from fresh or trained weights."
 
 

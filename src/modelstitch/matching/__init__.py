@@ -9,6 +9,7 @@ from typing import Any
 
 from modelstitch import vocabulary
 from modelstitch.matching.calls import fit, fit_all
+from modelstitch.matching.chain import Chain, chained
 from modelstitch.matching.direct import Direct
 from modelstitch.matching.fit import Fit, Job
 from modelstitch.matching.matching import (
@@ -32,6 +33,7 @@ __all__ = [
     "STARTS",
     "TOP_MODES",
     "BatchNorm",
+    "Chain",
     "Descent",
     "Direct",
     "Fit",
@@ -39,6 +41,7 @@ __all__ = [
     "Matching",
     "Objective",
     "TaskLoss",
+    "chained",
     "fit",
     "fit_all",
 ]

@@ -11,6 +11,7 @@ from modelstitch.compute import Compute
 from modelstitch.cut import Bottom, Top, capture_of
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure
+from modelstitch.matching.chain import chained
 from modelstitch.matching.fit import Fit, Job, Known
 from modelstitch.matching.matching import BatchNorm, Matching
 from modelstitch.matching.task import TaskLoss
@@ -26,7 +27,7 @@ def fit(
     top: Top,
     train: object,
     *,
-    by: Matching | None = None,
+    by: Matching | Sequence[Matching] | None = None,
     task: Task | None = None,
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
@@ -42,7 +43,8 @@ def fit(
         bottom: the layers of A up to a cut.
         top: the layers of B after a cut.
         train: the examples to fit on, or what `modelstitch.data.as_examples` takes; never those to measure on.
-        by: how to match; `TaskLoss` from a least-squares start unless told otherwise.
+        by: how to match; `TaskLoss` from a least-squares start unless told otherwise. Of a list each goes on from
+            where the one before it ended.
         task: what outputs are judged by; guessed where it can only be one. Direct matching needs none.
         batch_norm: ``frozen`` or ``batch``.
         seed: keys a random start and the order of the examples.
@@ -70,7 +72,7 @@ def fit_all(
     halves: Sequence[tuple[Bottom, Top]],
     train: object,
     *,
-    by: Matching | None = None,
+    by: Matching | Sequence[Matching] | None = None,
     task: Task | None = None,
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
@@ -99,7 +101,7 @@ def fit_all(
         SettingError: the matching cannot fit the family, or no such batch-norm mode.
         TaskMismatch: outputs, targets and task do not belong together.
     """
-    by, examples = by or TaskLoss(), as_examples(train)
+    by, examples = chained(TaskLoss() if by is None else by), as_examples(train)
     if halves and by.descent and by.objective.against == "targets":
         task, examples = _task(task, halves[0][1], examples)
     elif by.descent:

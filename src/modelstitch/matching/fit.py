@@ -36,6 +36,7 @@ from modelstitch.tasks import Task
 
 Halves = Sequence[tuple[Bottom, Top]]
 Known = Sequence[Moments | NumericalFailure | None]
+Curve = tuple[float, ...] | NumericalFailure
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,8 @@ class Job:
 
     def _parts(self, halves: Halves) -> list[slice]:
         """The runs of stitches that are fitted together: as many as one batch of activations leaves room for."""
-        batch, longest = self.descent.batch_size if self.descent else 1, self.sources.examples.longest
+        batch = max((one.batch_size for one in self.by.descents), default=1) if self.descent else 1
+        longest = self.sources.examples.longest
         return self.sources.compute.chunks([batch * bottom.cut.bytes(longest) for bottom, _ in halves])
 
     def _fit(self, halves: Halves, stitches: Sequence[Stitch], known: Known) -> list[Fit | NumericalFailure]:
@@ -164,11 +166,12 @@ class Job:
         if self.descent is None or self.batch_norm == "batch":
             return
         source, cuts = self.source(halves[0][0]), [bottom.cut for bottom, _ in halves]
-        epochs = self.descent.settled(len(self.sources.examples)).epochs or 1
+        epochs = sum(one.settled(len(self.sources.examples)).epochs or 1 for one in self.by.descents)
         again = self.by.solves(self.family) and self.descent.precision == "float32"
         # A folder has a use for them afterwards.
         if epochs > 1 or again or self.sources.compute.folder is not None:
-            source.want(cuts, self.descent.batch_size)
+            for size in {one.batch_size for one in self.by.descents}:
+                source.want(cuts, size)
         if again:
             source.want(cuts, BATCH)
 
@@ -207,20 +210,35 @@ class Job:
         stitch.assign(solution.weight, solution.bias, moments.mean_x, moments.xx / moments.n)
         return solution.residual
 
-    def _follow(self, stitched: Sequence[Stitched]) -> Iterator[tuple[float, ...] | NumericalFailure]:
+    def _follow(self, stitched: Sequence[Stitched]) -> Iterator[Curve]:
         """Go downhill from where the stitches begin, where the matching asks for it and something moves."""
-        own_statistics, descent = self.batch_norm == "batch", self.descent
-        if stitched and descent and self.task:
-            source = self._own(stitched[0], descent) if own_statistics else self.source(stitched[0].bottom)
-            against_top = descent.objective.against == "top"
-            lenders = {capture_of(one.top) for one in stitched} if against_top else set()
-            references = {one: self.sources.of(one) for one in lenders}
-            follow = partial(descend, batch_statistics=own_statistics, references=references)
-            return iter(follow(stitched, source, descent, self.task, self.seed))
+        own_statistics = self.batch_norm == "batch"
+        if stitched and self.descent and self.task:
+            curves: list[Curve] = [()] * len(stitched)
+            for descent in self.by.descents:
+                curves = self._followed(stitched, descent, self.task, curves)
+            return iter(curves)
         if own_statistics:
             for one in stitched:
                 reestimate(one, self._own(one, None), self.seed)
         return iter([()] * len(stitched))
+
+    def _followed(
+        self, stitched: Sequence[Stitched], descent: Descent, task: Task, before: Sequence[Curve]
+    ) -> list[Curve]:
+        """The learning curves after one more descent; what has failed stays where it is."""
+        own_statistics = self.batch_norm == "batch"
+        going = [index for index, one in enumerate(before) if not isinstance(one, NumericalFailure)]
+        source = self._own(stitched[0], descent) if own_statistics else self.source(stitched[0].bottom)
+        live = [stitched[index] for index in going]
+        lenders = {capture_of(one.top) for one in live} if descent.objective.against == "top" else set()
+        references = {one: self.sources.of(one) for one in lenders}
+        follow = partial(descend, batch_statistics=own_statistics, references=references)
+        curves = list(before)
+        for index, more in zip(going, follow(live, source, descent, task, self.seed) if live else (), strict=True):
+            so_far = before[index]
+            curves[index] = more if isinstance(more, NumericalFailure) else (*so_far, *more)  # type: ignore[misc]
+        return curves
 
     def _own(self, stitched: Stitched, descent: Descent | None) -> OwnStatistics:
         device = self.source(stitched.bottom).device

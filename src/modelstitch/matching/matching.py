@@ -73,6 +73,16 @@ class Matching(ABC):
         """The way downhill; None where the closed form is the answer."""
 
     @property
+    def descents(self) -> tuple[Descent, ...]:
+        """All ways downhill, one after the other: several of a chain alone."""
+        return (self.descent,) if self.descent else ()
+
+    @property
+    def parts(self) -> tuple[Matching, ...]:
+        """The matchings of a chain, of which any other is the only one."""
+        return (self,)
+
+    @property
     @abstractmethod
     def start(self) -> Start:
         """Where the way begins (or, without one, ends)."""

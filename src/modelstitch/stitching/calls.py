@@ -12,7 +12,7 @@ from modelstitch.activations import Sources
 from modelstitch.compute import Compute
 from modelstitch.data import Examples, both_sets
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
-from modelstitch.matching import BatchNorm, Matching, TaskLoss
+from modelstitch.matching import BatchNorm, Matching, TaskLoss, chained
 from modelstitch.networks import Network
 from modelstitch.records import Record, Records, Store
 from modelstitch.stitches import Affine, Family
@@ -37,7 +37,7 @@ def stitch_all(
     names: tuple[str, str] = ("A", "B"),
     task: Task | None = None,
     family: Family | None = None,
-    by: Matching | None = None,
+    by: Matching | Sequence[Matching] | None = None,
     batch_norm: BatchNorm = "frozen",
     every: bool = False,
     controls: Sequence[str] = ("self", "untrained"),
@@ -85,7 +85,7 @@ def stitch_all(
     place = (compute or Compute()).at(device)
     first = Network(names[0], a).ready(measure_on.example, place)
     second = Network(names[1], b).ready(measure_on.example, replace(place, device=first.device))
-    setting = Setting(family or Affine(), by or TaskLoss(), batch_norm, seed)
+    setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
     made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
     found = made.directions(first, second, both=True)
     if not any(pairing.pairs for pairing in found):
@@ -105,7 +105,7 @@ def stitch(
     *,
     task: Task | None = None,
     family: Family | None = None,
-    by: Matching | None = None,
+    by: Matching | Sequence[Matching] | None = None,
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
     device: Device = None,
@@ -148,7 +148,8 @@ def stitch(
     ready = {name: Network(name, module).ready(measure_on.example, place) for name, module in named}
     bottom, top = ready[stitching.bottom], ready[stitching.top]
     pair = (bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut))
-    made = pairings(fit_on, measure_on, task, Setting(family or Affine(), by or TaskLoss(), batch_norm, seed), place)
+    setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
+    made = pairings(fit_on, measure_on, task, setting, place)
     made.setting.family.check(*pair)
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)

@@ -134,7 +134,7 @@ class Pairing:
             "test_data": test.fingerprint,
             "task": spelled(self.task),
             "family": spelled(setting.family),
-            "matching": spelled(matching) if matching else "",
+            "matching": "" if matching is None else spelled(matching.parts if matching.parts[1:] else matching),
             "batch_norm": setting.batch_norm,
             "seed": setting.seed,
         }

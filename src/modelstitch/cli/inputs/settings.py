@@ -151,13 +151,18 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def task_of(name: str | None) -> Task | None:
-    """The task of that name; None where it is to be guessed.
+    """The task of that name, or of that JSON, as records write it; None where it is to be guessed.
 
     Raises:
         SettingError: no such task.
+        BadFile: JSON of no task.
     """
-    from modelstitch.tasks import TASKS
+    from modelstitch.support.settings import built
+    from modelstitch.tasks import TASKS, Task
 
+    if name and name.startswith("{"):
+        task: Task = built(name, Task)
+        return task
     return None if name is None else TASKS[choose("--task", name, TASKS)]()
 
 
