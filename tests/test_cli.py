@@ -358,7 +358,8 @@ def test_data_and_task_of_the_user(run, here):
     weighed = '{"name": "regression", "weigh": "by_variance"}'
     told = run(*asked, "--by", "direct", "--task", weighed, "--limit", 80, "--json").out.splitlines()
     assert {json.loads(line)["task"] for line in told} == {weighed}
-    check_refusal(run(*asked, "--task", '{"name": "regression", "way": 1}'), "a field 'way', where its fields are weigh", ".")
+    wrong = '{"name": "regression", "way": 1}'
+    check_refusal(run(*asked, "--task", wrong), "a field 'way', where its fields are weigh", ".")
     check_refusal(run(*asked, "--task", "regresion"), "no such choice", "did you mean 'regression'")
     check_refusal(run(*asked, "--task", "classification"), ".", ".")
 
