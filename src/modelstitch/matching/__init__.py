@@ -1,8 +1,8 @@
 """Matching: how the stitch is chosen from its family.
 
-``matching`` says what one is, and each of ``direct`` and ``task`` is one; ``descent`` follows a loss of many stitches
-downhill at once, and ``trainable_top`` lets tops train along; ``fit`` puts stitches at their start and on their way;
-``calls`` are the calls.
+``matching`` says what one is, and each of ``direct``, ``task`` and ``soft_labels`` is one; ``chain`` puts several one
+after the other; ``descent`` follows a loss of many stitches downhill at once, and ``trainable_top`` lets tops train
+along; ``fit`` puts stitches at their start and on their way; ``calls`` are the calls.
 """
 
 from typing import Any

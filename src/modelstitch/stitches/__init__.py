@@ -5,13 +5,14 @@ purpose: a stitch that could learn the task itself would say nothing about the r
 
     Identity     y = x                          nothing to fit
     Permutation  y = P x                        channels renamed
+    Diagonal     y = w ⊙ x + b                  each channel scaled and shifted
     Orthogonal   y = Q x                        channels rotated, Q Qᵀ = I
     Affine       y = W x + b                    1x1 convolution or linear layer
     BNAffineBN   y = BN(W BN(x) + b)            the stitch of Bansal, Nakkiran and Barak (2021)
 
-Permutation ⊂ Orthogonal ⊂ Affine. A family is a description; ``build`` makes the module for two given cuts, and
-``solve`` finds the best map of the family in closed form. To add a family, write its file and its line in
-`modelstitch.vocabulary`.
+Permutation ⊂ Orthogonal ⊂ Affine, and Identity ⊂ Diagonal ⊂ Affine. A family is a description; ``build`` makes the
+module for two given cuts, and ``solve`` finds the best map of the family in closed form. To add a family, write its
+file and its line in `modelstitch.vocabulary`.
 """
 
 from typing import Any

@@ -64,7 +64,8 @@ def stitch_all(
         by: how to match; `TaskLoss` from a least-squares start unless told otherwise.
         batch_norm: ``frozen`` or ``batch``.
         every: all legal cuts instead of one a block.
-        controls: which, among ``self``, ``untrained``, ``stem_reset``, ``noise`` and ``shuffled``; empty for none.
+        controls: which, among ``self``, ``untrained``, ``stem_reset``, ``noise``, ``clustered_noise`` and
+            ``shuffled``; empty for none.
         seed: of the controls, the matching and the intervals.
         device: where to compute; by default where each network is.
         compute: room for activations, in memory and on disk; it changes no record.
