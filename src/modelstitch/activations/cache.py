@@ -131,6 +131,9 @@ class OnDisk(Kept):
         super().__init__(n)
         self.path, self._lock = path, lock
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @classmethod
     def claim(cls, folder: str | Path, key: dict[str, str], n: int) -> OnDisk | None:
         """The file of these activations, whole or to be filled; None where another process is filling it.

@@ -81,7 +81,11 @@ class Activations:
         """Within it, what is kept here gives way to nobody else's."""
         with self._room.held(self._owner, self.drop):
             if self._wanted - self._kept.keys():
-                self._keep()
+                try:
+                    self._keep()
+                except BaseException:
+                    self.drop()
+                    raise
             yield self
 
     def drop(self) -> None:
@@ -157,15 +161,24 @@ class Activations:
         return self._stored
 
     def _keep(self) -> None:
-        """Choose what to keep, and check what a folder holds of it already."""
-        n = len(self.examples)
-        for cut in self._steady(self._affordable()):
-            if self.compute.folder is None:
-                self._kept[cut] = InMemory(n)
-            elif file := OnDisk.claim(self.compute.folder, self._key(cut), n):
-                self._kept[cut] = file
-                self._check(cut, file)
+        """Choose what to keep, beginning with the rows of the probe, and check what a folder holds of it already."""
+        cuts, index = self._affordable(), torch.arange(min(len(self.examples), max(self._sizes)))
+        there = dict(zip(cuts, self._run(cuts, index, max(self._sizes)), strict=True)) if cuts else {}
+        for cut in self._steady(there):
+            if (kept := self._place_for(cut)) is None:
+                continue
+            self._kept[cut] = kept
+            if kept.has(index):
+                self._check(cut, kept, index, there[cut])
+            else:
+                kept.put(index, there[cut])
         self._wanted.intersection_update(self._kept)
+
+    def _place_for(self, cut: Cut) -> Kept | None:
+        """Where its rows may be kept; None where another process is filling that file."""
+        if self.compute.folder is None:
+            return InMemory(len(self.examples))
+        return OnDisk.claim(self.compute.folder, self._key(cut), len(self.examples))
 
     def _affordable(self) -> tuple[Cut, ...]:
         """From the deepest cut back, as far as the room goes."""
@@ -173,17 +186,22 @@ class Activations:
         deepest_first = sorted(self._wanted, key=self.captured.cuts.index, reverse=True)
         return tuple(deepest_first[: self._room.take(self._owner, [n * cut.bytes(longest) for cut in deepest_first])])
 
-    def _steady(self, cuts: tuple[Cut, ...]) -> list[Cut]:
-        """The cuts where an example's activation has the same bits in any batch, wherever in it the example stands."""
-        if not cuts:
-            return []
-        size = max(self._sizes)
-        index = torch.arange(min(len(self.examples), size))
-        there, steady = self._run(cuts, index, size), set(cuts)
-        for other in sorted(self._sizes):
-            few = index[:other].flip(0)
-            back = self._run(cuts, few, other)
-            steady -= {cut for cut, x, y in zip(cuts, there, back, strict=True) if not torch.equal(x[few], y)}
+    def _steady(self, there: dict[Cut, Tensor]) -> list[Cut]:
+        """The cuts where an example's activation has the same bits in any batch, wherever in it the example stands.
+
+        The first examples in a batch of the largest size are compared with a batch of each smaller size, which holds
+        some of them in the opposite order, so that another size and another place are tried at once.
+
+        Args:
+            there: what the first batch gave, by cut.
+        """
+        cuts, steady = tuple(there), set(there)
+        rows, large = min(len(self.examples), max(self._sizes)), max(self._sizes)
+        for size in sorted(self._sizes - {large}) or [large]:
+            # From all over the large batch: kernels may treat its last rows in another way than its first.
+            few = torch.arange(rows).flip(0)[:: max(1, rows // size)][:size]
+            back = self._run(cuts, few, size) if cuts else []
+            steady -= {cut for cut, again in zip(cuts, back, strict=True) if not torch.equal(there[cut][few], again)}
         return [cut for cut in cuts if cut in steady]
 
     def _key(self, cut: Cut) -> dict[str, str]:
@@ -195,16 +213,12 @@ class Activations:
         network = {"network": self.captured.name, "graph": self.captured.graph, "weights": weights, "cut": cut.name}
         return {**network, "data": self.examples.fingerprint, "made": made}
 
-    def _check(self, cut: Cut, file: OnDisk) -> None:
-        """Refuse activations that are not this network's: a batch is run again and compared."""
-        size = max(self._sizes)
-        index = torch.arange(min(len(self.examples), size))
-        if not file.has(index):
-            return
-        (fresh,), held = self._run((cut,), index, size), file.get(index, self.device)
+    def _check(self, cut: Cut, file: Kept, index: Tensor, fresh: Tensor) -> None:
+        """Refuse activations that are not this network's: those of a batch are compared with what it gives now."""
+        held = file.get(index, self.device)
         near = 1e-3 * float(fresh.abs().max())
         if fresh.shape != held.shape or not torch.allclose(fresh, held, rtol=1e-3, atol=near):
-            found = f"numbers in {file.path} that the network does not give"
+            found = f"numbers in {file} that the network does not give"
             raise BadFile(f"activations kept at {cut.name!r}", found, "remove the file, and it is made again")
 
 
