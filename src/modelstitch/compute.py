@@ -7,7 +7,7 @@ import functools
 import math
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -93,19 +93,6 @@ class Compute:
         """Where a network computes."""
         return str(self.device or ranks().device or home_of(network))
 
-    def at(self, device: object) -> Compute:
-        """The same on a device that a call names; None names none.
-
-        Raises:
-            SettingError: there is no such device, or it was named twice.
-        """
-        if device is None:
-            return self
-        if self.device not in (None, str(device)):
-            found = f"a Compute on {self.device}"
-            raise SettingError(f"to compute on {device}", found, "name the device once")
-        return replace(self, device=usable(str(device)))
-
     @contextlib.contextmanager
     def hosting(self, network: nn.Module) -> Iterator[None]:
         """Within it a network is where it computes; afterwards, also after an error, it is back where it was."""
@@ -171,19 +158,3 @@ def _processor() -> str:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{named[0]}, {len(named)} cores" if named else platform.machine()
-
-
-def usable(device: str) -> str:
-    """The device, if this machine computes on it.
-
-    Raises:
-        SettingError: it does not.
-    """
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = str(error).splitlines()[0]
-        raise SettingError(f"to compute on {device}", found, "see what there is: `modelstitch doctor`") from error
-    return device
