@@ -91,7 +91,7 @@ def same_records(report: Report, device: str, tiny: bool) -> None:
         here, there = (
             {
                 (one.stitching, one.control): one
-                for one in ms.stitch_all(*nets, digits.train, digits.test, by=by, device=place)
+                for one in ms.stitch_all(*nets, digits.train, digits.test, by=by, compute=ms.Compute(place))
             }
             for place in ("cpu", device)
         )
@@ -151,14 +151,14 @@ def figure(report: Report, device: str, tiny: bool, folder: str | None) -> None:
     for seed in (0, 1):
         begun = time.time()
         net = ms.build("resnet18", seed=seed, width=width, channels=1).to(device)
-        ms.train_supervised(net, train, schedule=ms.Schedule(epochs=epochs), seed=seed, device=device)
+        ms.train_supervised(net, train, schedule=ms.Schedule(epochs=epochs), seed=seed)
         error = error_of(ms.evaluate(net, test))
         report.say(f"seed {seed}: {error:.2f} % test error after {epochs} epochs, {time.time() - begun:.1f} s")
         nets.append(net)
     begun = time.time()
     by = ms.TaskLoss(epochs=1) if tiny else None
     store = ms.Store(str(report.out / "records.sqlite"))
-    records = ms.stitch_all(*nets, train, test, names=("seed0", "seed1"), by=by, device=device, store=store)
+    records = ms.stitch_all(*nets, train, test, names=("seed0", "seed1"), by=by, store=store)
     report.say(f"stitch_all: {len(records)} records in {time.time() - begun:.1f} s\n{records}")
 
 

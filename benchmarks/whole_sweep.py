@@ -175,7 +175,7 @@ def main(asked: Any, device: str) -> None:
         print(f"naive, {NAIVE_EPOCHS} epochs / ours from least squares, {epochs}: {one:.0f} x")
     kept = {"naive_epochs": NAIVE_EPOCHS, "naive_over_ours": gain, "longer": LONGER, "naive_over_longer": gain_longer}
     setting = {"images": asked.images, "width": asked.width, "epochs": asked.epochs, "batch": BATCH}
-    keep(asked.out, setting | kept, rows, device)
+    keep(asked.out, setting | kept, rows, ms.Compute(device))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from modelstitch.cli.sweep import _executor
+from modelstitch.compute import Compute
 
 RECIPE = """\
 name: tiny
@@ -100,8 +102,10 @@ def test_wrong_requests_end_with_three_lines_and_two(ran, arguments, found):
 
 
 @pytest.mark.parametrize(("device", "gpus"), [(None, 0), ("cpu", 0), ("cuda", 1), ("cuda:0", 1)])
-def test_a_task_of_ray_reserves_a_gpu_where_it_computes_on_one(device, gpus):
-    assert _executor(1, "local", device).gpus == gpus
+def test_a_task_of_ray_reserves_a_gpu_where_it_computes_on_one(monkeypatch, device, gpus):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert _executor(1, "local", Compute(device)).gpus == gpus
 
 
 def test_the_schema_is_json_and_tells_the_settings_of_every_matching(tmp_path):

@@ -78,7 +78,7 @@ def test_kept_in_memory_on_disk_or_not_at_all_the_stitches_are_the_same(architec
 
 def test_canary_the_law_catches_rows_that_are_another_s(uncached, monkeypatch):
     right = InMemory.get
-    monkeypatch.setattr(InMemory, "get", lambda self, index, device: right(self, index.flip(0), device))
+    monkeypatch.setattr(InMemory, "get", lambda self, index: right(self, index.flip(0)))
     with pytest.raises(AssertionError):
         assert_same_fits(uncached["mlp"], fitted("mlp", Compute(memory=ENOUGH)))
 
@@ -336,7 +336,7 @@ def test_both_kinds_keep_alike(tmp_path):
         kept.put(torch.tensor([3, 1]), rows[[3, 1]])
         assert kept.has(torch.tensor([1, 3]))
         assert not kept.has(torch.tensor([1, 2]))
-        assert torch.equal(kept.get(torch.tensor([1, 3]), "cpu"), rows[[1, 3]])
+        assert torch.equal(kept.get(torch.tensor([1, 3])), rows[[1, 3]])
         kept.close()
 
 

@@ -102,6 +102,7 @@ def test_processes_give_what_one_process_gives(plain, tmp_path, monkeypatch):
 def test_processes_share_out_the_gpus(plain, monkeypatch, device, given):
     # Stands in for two GPUs: which one each process would take.
     taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(executors, "collected", lambda job, context, done: executors.Failure("not looked at"))

@@ -15,20 +15,21 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from modelstitch.activations.cache import InMemory, Kept, OnDisk, Room
-from modelstitch.compute import Compute, Precision
+from modelstitch.compute import Compute, Precision, home_of
 from modelstitch.cut import Bottom, Capture, Cut
 from modelstitch.data import Batch, Examples
 from modelstitch.errors import BadFile
 from modelstitch.parallel import ranks
 from modelstitch.support.memory import GB
 from modelstitch.support.progress import track
-from modelstitch.support.tensors import call, fingerprint
+from modelstitch.support.tensors import Inputs, call, fingerprint, leaves
 
 Share = Literal["part", "turns", "all"]
 """Of several processes each takes a part of every batch, or whole batches in turn; or each does everything."""
@@ -54,8 +55,8 @@ class Activations:
         precision: Precision = "float32",
         room: Room | None = None,
     ) -> None:
-        self.captured, self.examples, self.compute = captured, examples, compute
-        self.device = compute.place(captured.view)
+        self.captured, self.examples, self.device = captured, examples, compute.place(captured.view)
+        self.compute = replace(compute, device=self.device)
         self._precision = precision
         self._room, self._owner = room or Room(compute.kept_bytes), object()
         self._stored: Examples | None = None
@@ -138,7 +139,7 @@ class Activations:
         for cut, activation in found.items():
             if cut in self._kept:
                 self._kept[cut].put(index, activation)
-        return found | {cut: self._kept[cut].get(index, self.device) for cut in cuts if cut not in found}
+        return found | {cut: self._kept[cut].get(index).to(self.device) for cut in cuts if cut not in found}
 
     @torch.no_grad()
     def _run(self, cuts: tuple[Cut, ...], index: Tensor, full: int) -> list[Tensor]:
@@ -147,7 +148,7 @@ class Activations:
         # A short batch is filled up by going through it again, as often as it takes.
         filled = index[torch.arange(max(full, len(index))) % len(index)]
         inputs = self._source().batch(filled).to(self.device).inputs
-        with autocast(self._precision, self.device):
+        with autocast(self._precision, inputs):
             found = call(self._runs[cuts], inputs)
         # What autocast leaves in sixteen bits goes on in float32: stitches are fitted in it, and files can hold it.
         low = self._precision == "bfloat16"
@@ -209,42 +210,38 @@ class Activations:
         bottom = self.captured.bottom(cut)
         weights = fingerprint(dict(bottom.named_parameters()) | dict(bottom.named_buffers()))
         sizes = "/".join(map(str, sorted(self._sizes)))
-        made = f"{_hardware(self.device)} {torch.get_num_threads()} {torch.__version__} {sizes} {self._precision}"
+        hardware = f"{torch.device(self.device).type} {self.compute.hardware}"
+        made = f"{hardware} {torch.get_num_threads()} {torch.__version__} {sizes} {self._precision}"
         network = {"network": self.captured.name, "graph": self.captured.graph, "weights": weights, "cut": cut.name}
         return {**network, "data": self.examples.fingerprint, "made": made}
 
     def _check(self, cut: Cut, file: Kept, index: Tensor, fresh: Tensor) -> None:
         """Refuse activations that are not this network's: those of a batch are compared with what it gives now."""
-        held = file.get(index, self.device)
+        held = file.get(index).to(self.device)
         near = 1e-3 * float(fresh.abs().max())
         if fresh.shape != held.shape or not torch.allclose(fresh, held, rtol=1e-3, atol=near):
             found = f"numbers in {file} that the network does not give"
             raise BadFile(f"activations kept at {cut.name!r}", found, "remove the file, and it is made again")
 
 
-def _hardware(device: str) -> str:
-    """What rounds: the model of a GPU, whichever of them it is; of processors torch says no more than the word."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def autocast(precision: Precision, device: str) -> AbstractContextManager[object]:
-    """What networks and stitches run in while a stitch is fitted."""
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+def autocast(precision: Precision, inputs: Inputs) -> AbstractContextManager[object]:
+    """What networks and stitches run in, on the device of their inputs, while a stitch is fitted."""
+    return torch.autocast(leaves(inputs)[0].device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def outputs_over(
-    network: Callable[..., Any], examples: Examples, *, size: int, device: str, label: str = ""
+    network: Callable[..., Any], examples: Examples, *, size: int, label: str = ""
 ) -> Iterator[tuple[Tensor, Any, Batch]]:
     """Run anything that can be called with inputs over examples: their indices, its outputs, and the batch.
 
     Args:
-        network: in the mode that it shall run in.
+        network: in the mode that it shall run in; batches go to the device of its weights.
         examples: what it runs over, in the order in which they are cheapest.
         size: examples a batch.
-        device: where the network is.
         label: what is being done, for the progress bar.
     """
     batches = torch.split(examples.order(), size)
+    home = home_of(network)
     for index in track(batches, label, len(batches)) if label else batches:
-        batch = examples.batch(index).to(device)
+        batch = examples.batch(index).to(home)
         yield index, call(network, batch.inputs), batch
