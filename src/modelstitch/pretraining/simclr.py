@@ -164,7 +164,8 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, compute: Comput
         NumericalFailure: the loss is not finite.
     """
     check_samples(samples)
-    head = head_of(network.eval())
+    head = head_of(network)
+    network.eval()
     with (compute or Compute()).hosting(network), torch.no_grad():
         batches = (batch.to(home_of(network)) for batch in samples.batches(BATCH))
         found = torch.cat([features(network, batch.inputs).cpu() for batch in batches])
