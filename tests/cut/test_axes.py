@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from modelstitch.cut import bottom, capture, top
 from modelstitch.cut.axes.maps import Maps, length
 from modelstitch.errors import CutNotFound, SettingError, ShapeMismatch
-from modelstitch.stitches import Affine
+from modelstitch.stitches import Affine, Identity
 from modelstitch.support.tensors import axis_of, rows
 from widths import compared_widths
 
@@ -248,6 +248,7 @@ def test_without_evidence_or_with_two_claims_the_kind_is_unknown(network, exampl
         ShapeMismatch, match=r"nothing in the network that says which axis holds the channels\ndo:    say"
     ):
         Affine().build(found, found)
+    assert Identity().obstacle(found, found) is None
     with pytest.raises(ShapeMismatch, match="the channels at relu"):
         _ = found.positions
 
