@@ -20,17 +20,19 @@ from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import run_untouched
 from modelstitch.errors import NotCuttable, ShapeMismatch
+from modelstitch.support.tensors import Kind
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 
-def capture(network: nn.Module, example: Example) -> Capture:
+def capture(network: nn.Module, example: Example, *, kinds: Mapping[str, Kind] | None = None) -> Capture:
     """Find every legal cut of a network.
 
     Args:
         network: any module; it is read, never changed. It is cut as it behaves in eval mode.
         example: an input as the network takes it: a tensor, several tensors in order, or tensors by keyword. The first
             is the main input, the others are side inputs. One example is enough; its values do not matter.
+        kinds: by cut, where its channels are; for cuts whose kind is ``unknown``, and wherever you know better.
 
     Returns:
         The captured network. Capture once and take many halves: ``capture(A, x).bottom("layer2.1")``.
@@ -38,14 +40,19 @@ def capture(network: nn.Module, example: Example) -> Capture:
     Raises:
         NotCuttable: the network can neither be exported nor replayed.
         ShapeMismatch: the network does not accept the example.
+        SettingError: a kind that the tensor at its cut cannot have.
     """
     view = frozen_view(network)
     args, kwargs = _as_inputs(example)
     _check_runs(view, args, kwargs)
+    return _found(network, view, args, kwargs).told(kinds or {})
+
+
+def _found(network: nn.Module, view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Capture:
     try:
         return Exported(view, args, kwargs)
     except NotExportable as reason:
-        warnings.warn(f"{type(network).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=2)
+        warnings.warn(f"{type(network).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=3)
         # A fresh view: export, where it fails, may leave its own tensors in the attributes of this one.
         return Replayed(frozen_view(network), args, kwargs, str(reason))
 
@@ -69,12 +76,19 @@ def cuts(network: nn.Module, example: Example, *, every: bool = False) -> list[C
     return list(captured.cuts if every else captured.blocks)
 
 
-def bottom(network: nn.Module, cut: str | Cut, example: Example) -> Bottom:
+def bottom(network: nn.Module, cut: str | Cut, example: Example, *, kind: Kind | None = None) -> Bottom:
     """The layers of a network up to a cut: A≤l. Weights are shared with the network, and frozen.
+
+    Args:
+        network: any module; untouched.
+        cut: its name, an alias, or the cut itself.
+        example: an input as the network takes it.
+        kind: where the channels are at the cut; by default what the network's operators say.
 
     Raises:
         CutNotFound: no place of that name.
         IllegalCut: more than one tensor crosses there.
+        SettingError: a kind that the tensor there cannot have.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -82,17 +96,31 @@ def bottom(network: nn.Module, cut: str | Cut, example: Example) -> Bottom:
         >>> torch.equal(top(net, "1", x)(bottom(net, "1", x)(x)), net(x))
         True
     """
-    return capture(network, example).bottom(cut)
+    return capture(network, example, kinds=_kinds(cut, kind)).bottom(cut)
 
 
-def top(network: nn.Module, cut: str | Cut, example: Example) -> Top:
+def top(network: nn.Module, cut: str | Cut, example: Example, *, kind: Kind | None = None) -> Top:
     """The layers of a network after a cut: B>m. Weights are shared with the network, and frozen.
+
+    Args:
+        network: as in `bottom`.
+        cut: as in `bottom`.
+        example: as in `bottom`.
+        kind: as in `bottom`.
 
     Raises:
         CutNotFound: no place of that name.
         IllegalCut: more than one tensor crosses there.
+        SettingError: a kind that the tensor there cannot have.
     """
-    return capture(network, example).top(cut)
+    return capture(network, example, kinds=_kinds(cut, kind)).top(cut)
+
+
+def _kinds(cut: str | Cut, kind: Kind | None) -> dict[str, Kind]:
+    """What the user says of a cut; of one that another call has given, what was said there."""
+    if kind is None:
+        return {cut.name: cut.kind} if isinstance(cut, Cut) and cut.kind != "unknown" else {}
+    return {cut.name if isinstance(cut, Cut) else cut: kind}
 
 
 def _as_inputs(example: Example) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
