@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
@@ -23,12 +24,14 @@ class Network:
         module: the user's own, or a copy where it computes on another device.
         config: how it was built and trained, where it came from a network folder.
         example: inputs that it takes, to find its cuts by.
+        tokenizer: what turns texts into its inputs, where it came with one.
     """
 
     name: str
     module: nn.Module
     config: Config | None = None
     example: Inputs | None = None
+    tokenizer: Any = None
 
     def ready(self, example: Inputs, compute: Compute) -> Network:
         """The same with an example, on the device where it shall compute.
