@@ -18,7 +18,8 @@
     ├── NotWritable        (PermissionError)  the place to write to refuses
     └── Parted             (RuntimeError)     of several processes on one thing, one alone met an error
 
-The command line prints any of them as it stands and exits with code 2. One thing is a warning: `TooFewRows`.
+The command line prints any of them as it stands and exits with code 2. Two things are warnings: `TooFewRows` and
+`FreshWeights`.
 """
 
 from __future__ import annotations
@@ -111,6 +112,10 @@ class Parted(StitchError, RuntimeError):
 
 class TooFewRows(UserWarning):
     """A measure has a value, but on so few rows that it says little."""
+
+
+class FreshWeights(UserWarning):
+    """A network that was named has fresh weights, and nothing said that it should."""
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

@@ -164,6 +164,16 @@ TASKS = {
 }
 """What the outputs of a network mean."""
 
+SCHEMES = {
+    "timm": Word("timm:NAME", "a model of timm; fresh weights unless ?pretrained is written"),
+    "torchvision": Word("torchvision:NAME", "a model of torchvision; fresh weights unless ?pretrained is written"),
+    "hf": Word("hf:NAME_OR_FOLDER", "a model of transformers, from a folder or the cache"),
+    "file": Word("file:WEIGHTS.safetensors?architecture=REFERENCE", "weights for the network of another reference"),
+    "pt2": Word("pt2:FILE.pt2", "an exported program"),
+    "py": Word("py:package.module:function", "what a function of yours returns"),
+}
+"""How networks are named that are no network folders."""
+
 _SETTINGS = {**FAMILIES, **MATCHINGS, **TASKS}
 
 

@@ -32,7 +32,7 @@ def examples(n, seed):
 
 
 TRAIN, TEST = examples(60, 0), examples(45, 1)
-SETTING = {"by": Direct(), "device": "cpu"}
+SETTING = {"by": Direct()}
 
 
 def test_cuts_of_unknown_kind_are_left_out_and_the_others_are_recorded_with_theirs():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from modelstitch.errors import BadFile
-from modelstitch.support.files import refusal
+from modelstitch.support.files import expanded, refusal
 
 
 class Room:
@@ -143,7 +143,7 @@ class OnDisk(Kept):
             BadFile: the file is no such array.
         """
         name = hashlib.blake2b(repr(sorted(key.items())).encode(), digest_size=16).hexdigest()
-        path = Path(folder) / f"{name}.npy"
+        path = expanded(folder) / f"{name}.npy"
         if path.exists():
             return cls._read(path, n)
         try:

@@ -45,8 +45,18 @@ EXAMPLES: dict[Callable[..., None], str] = {
 }
 """Every verb, with the line that its help ends with."""
 
+ALSO: dict[Callable[..., None], tuple[str, ...]] = {
+    cuts: ("modelstitch cuts timm:vit_tiny_patch16_224",),
+    stitch: (
+        "modelstitch stitch timm:resnet18 timm:resnet34 --data image_folder --data-folder flowers",
+        "modelstitch stitch hf:./encoder_a hf:./encoder_b --data texts.csv --text body --label topic",
+        "modelstitch stitch hf:./gpt_a hf:./gpt_b --data lines.txt --task next_token",
+    ),
+}
+"""Further lines of that kind, above the example."""
+
 for _verb, _example in EXAMPLES.items():
-    app.command(epilog=f"Example: {_example}")(_verb)
+    app.command(epilog="\n\n".join([*ALSO.get(_verb, ()), f"Example: {_example}"]))(_verb)
 
 
 def _show_version(asked: bool) -> bool:

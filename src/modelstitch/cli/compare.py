@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Seed, Threads
+from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Seed, Text, Threads
 from modelstitch.errors import SettingError
 
 _NETWORKS = "Two networks, for every cut against every cut; or two cuts: 'A@layer2.1' 'B@layer3.0'."
@@ -25,6 +25,7 @@ def compare(
     data: Data = None,
     data_folder: DataFolder = None,
     image_size: ImageSize = None,
+    text: Text = None,
     sample: Annotated[int, typer.Option(help="Examples kept for measures that need all at once.")] = 2000,
     null: Annotated[int | None, typer.Option(help="Two cuts: shuffle the pairing N times for comparison.")] = None,
     seed: Seed = 0,
@@ -42,8 +43,8 @@ def compare(
     _check(cuts, null, every, figures)
     inputs.use_threads(threads)
     loaded = inputs.networks_of([network for network, _ in places])
-    first, second = (one.module for one in loaded)
-    test = inputs.split_of(data, data_folder, networks=loaded, size=image_size).test
+    split, loaded = inputs.data_for(loaded, inputs.Named(data, data_folder, image_size, text=text))
+    first, second, test = loaded[0].module, loaded[1].module, split.test
     measures = [name.strip() for name in measure.split(",")]
     asked: dict[str, Any] = {"measures": measures, "layout": layout, "sample": sample, "compute": compute}
     if null is not None:

@@ -58,7 +58,8 @@ def connect(
     setting |= {"family": inputs.family_of(family, None), "by": inputs.matching_of(by, epochs=epochs)}
     setting |= {"task": inputs.task_of(task), "compute": compute}
     loaded = inputs.networks_of([a, b])
-    found = _found(loaded, inputs.split_of(data, data_folder, limit, loaded), setting)
+    split, loaded = inputs.data_for(loaded, inputs.Named(data, data_folder, limit=limit))
+    found = _found(loaded, split, setting)
     shown(found, as_json)
     written(found, tables)
     show.drawn(found, figures)

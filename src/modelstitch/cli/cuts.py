@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -20,8 +21,12 @@ def cuts(
 ) -> None:
     """List the places where exactly one tensor crosses."""
     from modelstitch.cut import cuts as cuts_of
+    from modelstitch.errors import FreshWeights
     from modelstitch.networks import load_network
 
-    loaded = load_network(network)
+    with warnings.catch_warnings():
+        # Where a network can be cut does not depend on its weights.
+        warnings.simplefilter("ignore", FreshWeights)
+        loaded = load_network(network)
     example = inputs.example_of(loaded, shape, data, data_folder)
     show.cuts(cuts_of(loaded.module, example, every=every), as_json)

@@ -8,11 +8,17 @@ import typer
 
 from modelstitch.cli.inputs import compute_of
 from modelstitch.compute import Compute
+from modelstitch.vocabulary import SCHEMES
 
 _DEVICE = "cpu, cuda, cuda:1, mps, … By default the CPU."
-DATA_NAMES = "digits, fashion_mnist, cifar10, cifar100, image_folder, or py:package.module:function"
 
-Network = Annotated[str, typer.Argument(help="A folder that `train` wrote, or py:package.module:function.")]
+DATA_NAMES = (
+    "digits, fashion_mnist, cifar10, cifar100, image_folder; a file (.csv, .tsv, .parquet, .jsonl, .txt, .npz, "
+    ".safetensors) or a folder of the library datasets; or py:package.module:function"
+)
+REFERENCES = f"a folder that `train` wrote, or {', '.join(word.title for word in SCHEMES.values())}"
+
+Network = Annotated[str, typer.Argument(help=f"{REFERENCES[0].upper()}{REFERENCES[1:]}.")]
 Data = Annotated[
     str | None,
     typer.Option(help=f"{DATA_NAMES}; by default what the networks were trained on."),
@@ -25,6 +31,11 @@ ImageSize = Annotated[
     int | None,
     typer.Option(help="Side of an image_folder's images in pixels; by default the networks' own, else 224."),
 ]
+Text = Annotated[
+    str | None, typer.Option(help="Of a file: the column of texts; the hf: network's own tokenizer reads them.")
+]
+Label = Annotated[str | None, typer.Option(help="Of a file: the column of targets; by default one called label.")]
+TestData = Annotated[str | None, typer.Option(help="A second file to measure on; by default a fifth is held out.")]
 Device = Annotated[
     Compute | None,
     # Not the parser makes it: typer would put an error of its own in the place of one that is a ValueError.

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Limit, Seed, Threads
+from modelstitch.cli.options import (
+    REFERENCES,
+    Data,
+    DataFolder,
+    Device,
+    ImageSize,
+    Json,
+    Label,
+    Limit,
+    Seed,
+    TestData,
+    Text,
+    Threads,
+)
 from modelstitch.cli.processes import shared
 from modelstitch.errors import SettingError
 from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
@@ -17,7 +31,9 @@ if TYPE_CHECKING:
     from modelstitch.networks import Network
     from modelstitch.stitching import Stitching
 
-_NETWORKS = "Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'."
+_NETWORKS = (
+    f"Two networks, for every cut and both ways; or one stitching, 'A@layer2.1 -> B@layer2.1'. Each: {REFERENCES}."
+)
 _FIGURE = "A figure: .png, .svg, .pdf or .html; may be repeated."
 _PATIENCE = "By task: stop after so many epochs without a lower loss on a held-out tenth of the train set."
 _RATE = "By task: at the beginning, for all stitches (default: 0.005, less in wide layers)."
@@ -34,6 +50,9 @@ def stitch(
     data: Data = None,
     data_folder: DataFolder = None,
     image_size: ImageSize = None,
+    text: Text = None,
+    label: Label = None,
+    test_data: TestData = None,
     task: Annotated[str | None, typer.Option(help=_TASK)] = None,
     family: Annotated[str, typer.Option(help=_FAMILY)] = "affine",
     kernel: Annotated[int | None, typer.Option(help="Side of the stitch's convolution, odd.")] = None,
@@ -61,12 +80,15 @@ def stitch(
     as_json: Json = False,
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
-    figures, one = inputs.figures_of(figure or []), _only(networks, every, no_controls)
-    setting = _setting(locals())
+    figures, one, setting = inputs.figures_of(figure or []), _only(networks, every, no_controls), _setting(locals())
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
-    split, setting["store"] = inputs.split_of(data, data_folder, limit, loaded, image_size), inputs.store_of(out)
+    (split, loaded), setting["store"] = inputs.data_for(loaded, _named(locals())), inputs.store_of(out)
     records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
-    show.records(records, dict(zip([each.name for each in loaded], references, strict=True)), as_json)
+    _end(records, dict(zip([each.name for each in loaded], references, strict=True)), figures, as_json)
+
+
+def _end(records: Any, references: dict[str, str], figures: Sequence[Path], as_json: bool) -> None:
+    show.records(records, references, as_json)
     show.figures(records, figures)
     show.leave(records)
 
@@ -80,6 +102,13 @@ def _setting(typed: dict[str, Any]) -> dict[str, Any]:
     found = {"family": family, "by": by, "seed": typed["seed"], "task": inputs.task_of(typed["task"])}
     found |= {"batch_norm": inputs.choose("--batch-norm", typed["batch_norm"], ("frozen", "batch"))}
     return found | {"compute": inputs.with_room(typed["compute"], typed["memory"], typed["cache"])}
+
+
+def _named(typed: dict[str, Any]) -> inputs.Named:
+    """The data, from the options by their names."""
+    told = {name: typed[name] for name in ("limit", "text", "label")}
+    places = {"name": typed["data"], "folder": typed["data_folder"], "size": typed["image_size"]}
+    return inputs.Named(**told, **places, test=typed["test_data"], next_token=typed["task"] == "next_token")
 
 
 def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | None:

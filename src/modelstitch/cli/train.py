@@ -37,7 +37,7 @@ def train(
     from modelstitch.pretraining import train_network
 
     inputs.use_threads(threads)
-    split = inputs.split_of(data, data_folder, limit, size=image_size)
+    split = inputs.split_of(inputs.Named(data, data_folder, image_size, limit))
     schedule = inputs.schedule_of(data, method, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
     sizes = {} if width is None else {"widths": (width, width)} if architecture == "mlp" else {"width": width}
     there = (out / "config.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from modelstitch.cut import Capture, Cut
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, did_you_mean
 from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
-from modelstitch.networks import Network
+from modelstitch.networks import PREPARE, AnyNetwork, Network, both_networks, check_raw
 from modelstitch.support.memory import kept_memory
 from modelstitch.support.progress import track
 from modelstitch.support.tensors import all_finite
@@ -28,8 +29,8 @@ _BATCH = 256
 
 
 def compare_all(
-    a: nn.Module,
-    b: nn.Module,
+    a: AnyNetwork,
+    b: AnyNetwork,
     data: object,
     *,
     measures: Sequence[str] = ("cka_minibatch",),
@@ -37,7 +38,7 @@ def compare_all(
     cuts: tuple[Sequence[str], Sequence[str]] | None = None,
     every: bool = False,
     sample: int = 2000,
-    names: tuple[str, str] = ("A", "B"),
+    names: tuple[str, str] | None = None,
     compute: Compute | None = None,
 ) -> Comparison:
     """Compare two networks at every cut of each, in one pass over each network.
@@ -47,7 +48,7 @@ def compare_all(
     many it is.
 
     Args:
-        a: a network; neither is changed.
+        a: a network, or a reference to one (`modelstitch.load_network`); neither is changed.
         b: another, or the same one.
         data: examples: what `modelstitch.data.as_examples` takes; targets are not used.
         measures: names in `modelstitch.MEASURES`.
@@ -55,7 +56,7 @@ def compare_all(
         cuts: names of the cuts of each network; by default one a block.
         every: all legal cuts instead of one a block.
         sample: how many examples to keep for measures that need all rows at once.
-        names: what to call the two.
+        names: what to call the two; by default a reference by itself, and modules A and B.
         compute: where, by default where ``a`` is, and room for activations; room changes no value.
 
     Returns:
@@ -75,7 +76,8 @@ def compare_all(
     """
     examples = as_examples(data, targets=False)
     _check(measures, layout, sample)
-    first, second = _sources((a, b), examples, compute or Compute())
+    modules, names = both_networks(a, b, names)
+    first, second = _sources(modules, examples, compute or Compute())
     at = [_cuts_of(one.captured, cuts[side] if cuts else None, every) for side, one in enumerate((first, second))]
     sinks = _sinks([MEASURES[name] for name in measures], at[0], at[1], layout, sample)
     _pass(first, second, at, layout, list(dict.fromkeys(sinks.values())))
@@ -86,13 +88,21 @@ def compare_all(
         for j, y in enumerate(at[1])
     ]
     if all(one.value is None for one in found):
-        raise NumericalFailure(f"to compare {names[0]} and {names[1]}", found[0].note, "look at the activations")
+        raise _nothing(found[0])
     return Comparison(found)
 
 
+def _nothing(first: Similarity) -> NumericalFailure:
+    """Why there is no value at all: the first one's reason, with the network and the cut in place of x and y."""
+    a, b = f"{first.network_a}@{first.cut_a}", f"{first.network_b}@{first.cut_b}"
+    told = {key: text.strip() for key, _, text in (line.partition(":") for line in first.note.splitlines())}
+    found = re.sub(r"\by\b", b, re.sub(r"\bx\b", a, told.get("found", first.note)))
+    return NumericalFailure(f"{first.measure} of {a} and {b}", found, told.get("do", "look at the activations"))
+
+
 def calibrate(
-    a: nn.Module,
-    b: nn.Module,
+    a: AnyNetwork,
+    b: AnyNetwork,
     cuts: tuple[str, str],
     data: object,
     *,
@@ -106,7 +116,7 @@ def calibrate(
     """Measures at one pair of cuts, beside what they give when the pairing of the examples is shuffled.
 
     Args:
-        a: a network; neither is changed.
+        a: a network, or a reference to one (`modelstitch.load_network`); neither is changed.
         b: another, or the same one.
         cuts: one of each.
         data: examples: what `modelstitch.data.as_examples` takes; targets are not used.
@@ -130,7 +140,7 @@ def calibrate(
         found, do = "rows that are not independent of each other", "take the layout flatten or pool"
         raise SettingError("to shuffle positions", found, do)
     examples = as_examples(data, targets=False).first(sample)
-    first, second = _sources((a, b), examples, compute or Compute())
+    first, second = _sources(both_networks(a, b)[0], examples, compute or Compute())
     kept = Kept(len(examples))
     at = [[first.captured.find(cuts[0])], [second.captured.find(cuts[1])]]
     _pass(first, second, at, layout, [kept])
@@ -145,7 +155,7 @@ def _cuts_of(captured: Capture, names: Sequence[str] | None, every: bool) -> lis
     if names is not None:
         # Two names may be one place.
         return list(dict.fromkeys(captured.find(name) for name in names))
-    found = list(captured.cuts[1:-1] if every else captured.blocks)
+    found = [cut for cut in (captured.cuts[1:-1] if every else captured.blocks) if cut.name != PREPARE]
     if not found:
         do = "name them: cuts=([...], [...]); `input` and `output` are cuts too"
         raise ShapeMismatch(f"to compare {captured.name}", "no cut between input and output", do)
@@ -175,6 +185,8 @@ def _sources(
 ) -> tuple[Activations, Activations]:
     """What both networks give over the examples, on one device; of one network with itself, the same twice."""
     a, b = networks
+    for name, one in zip("AB", networks, strict=True):
+        check_raw(name, one, examples.example)
     first = Network("A", a).ready(examples.example, compute)
     second = first if b is a else Network("B", b).ready(examples.example, replace(compute, device=first.device))
     sources = Sources(examples, compute)

@@ -18,7 +18,7 @@ from modelstitch.connectivity.weights import estimate_statistics, match_units, m
 from modelstitch.data import both_sets
 from modelstitch.errors import NotCuttable, NumericalFailure, SettingError, ShapeMismatch
 from modelstitch.matching import Matching, TaskLoss
-from modelstitch.networks import Network
+from modelstitch.networks import AnyNetwork, Network, both_networks
 from modelstitch.penalty import judged, penalties_of
 from modelstitch.pretraining import Schedule
 from modelstitch.stitches import Affine, Family
@@ -40,14 +40,14 @@ _POINTS = 5.0
 
 
 def connectivity(
-    a: nn.Module,
-    b: nn.Module,
+    a: AnyNetwork,
+    b: AnyNetwork,
     train: object,
     test: object,
     *,
     task: Task | None = None,
     threshold: float | None = None,
-    names: tuple[str, str] = ("A", "B"),
+    names: tuple[str, str] | None = None,
     family: Family | None = None,
     by: Matching | None = None,
     curve: Schedule | None = None,
@@ -64,7 +64,7 @@ def connectivity(
     first score.
 
     Args:
-        a: a network; neither is changed.
+        a: a network, or a reference to one (`modelstitch.load_network`); neither is changed.
         b: another of the same architecture.
         train: examples to fit on: what `modelstitch.data.as_examples` takes.
         test: examples to measure on, none of them in ``train``.
@@ -73,7 +73,7 @@ def connectivity(
         threshold: how much worse than the worse network still counts as connected, in the unit of the task's first
             score; 5 where that is points of error. Bansal, Nakkiran and Barak (2021) call networks connected whose
             penalties reach 4.8 points.
-        names: what to call the two.
+        names: what to call the two; by default a reference by itself, and modules A and B.
         family: the set of stitches; `Affine` unless told otherwise.
         by: how to match; `TaskLoss` from a least-squares start unless told otherwise.
         curve: how to train the middle of the curve; by default five epochs.
@@ -94,6 +94,7 @@ def connectivity(
     Reference:
         Bansal, Nakkiran & Barak, "Revisiting Model Stitching to Compare Neural Representations", 2021, section 4.
     """
+    (a, b), names = both_networks(a, b, names)
     _check(a, b, points)
     fit_on, measure_on = both_sets(train, test)
     task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelstitch.data.arrays import Arrays, check_arrays
 from modelstitch.data.cifar import cifar10, cifar100, find_cifar
+from modelstitch.data.columns import Meaning, Tokenizer, from_columns
 from modelstitch.data.digits import digits
 from modelstitch.data.distinct import check_distinct, distinct
 from modelstitch.data.distortion import distort
@@ -20,6 +21,7 @@ from modelstitch.data.order import epoch_order, half, steps_per_epoch, subset
 from modelstitch.data.reading import as_examples, as_samples, both_sets
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
+from modelstitch.data.tables import is_table
 from modelstitch.data.tokens import Tokens
 from modelstitch.data.transforms import augment
 from modelstitch.errors import DataError, SettingError, did_you_mean
@@ -34,24 +36,71 @@ DATA_SETS: dict[str, Callable[..., Split]] = {
 }
 
 
-def load(name: str, *, folder: str | Path | None = None, size: int | None = None) -> Split:
-    """Load a data set by name.
+def load(
+    name: Any,
+    *,
+    folder: str | Path | None = None,
+    size: int | None = None,
+    normalise: bool = True,
+    text: str | None = None,
+    label: str | None = None,
+    test: Any = None,
+    tokenizer: Tokenizer | None = None,
+    next_token: bool = False,
+) -> Split:
+    """Load a data set by name, from a file, or from a data set of the library ``datasets``.
 
     Args:
-        name: a name in ``DATA_SETS``, or ``py:package.module:function``, a function of yours that returns a train and a
-            test set, each of what `as_examples` takes.
+        name: one of
+
+            - a name in ``DATA_SETS``;
+            - a file with columns: ``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``, ``.txt``, ``.npz`` or ``.safetensors``
+              (`modelstitch.data.tables`);
+            - a data set of the library ``datasets``, or a folder that its ``save_to_disk`` wrote;
+            - ``py:package.module:function``, a function of yours that returns a train and a test set, each of what
+              `as_examples` takes.
         folder: where its files are; by default the usual places are searched. The digits come with the package.
         size: side of an ``image_folder``'s images in pixels, 224 by default; other data sets have a size of their own.
+        normalise: False leaves images in [0, 1], for networks that normalise them themselves.
+        text: of a file, the column of texts.
+        label: of a file, the column of targets: classes by name or number, or floats.
+        test: of a file, another one to measure on; by default a fifth is held out.
+        tokenizer: turns texts into tokens: that of a network, ``load_network("hf:FOLDER").tokenizer``.
+        next_token: of texts, the targets are their own tokens.
 
     Raises:
-        SettingError: no such data set, or a size where none is to choose.
-        DataError: its files are not to be had.
+        SettingError: no such data set, a size where none is to choose, or texts without a tokenizer.
+        DataError: its files are not to be had, or lack a column.
         BadFile: its files are corrupt.
     """
+    if is_table(name):
+        meaning = Meaning(text, label, tokenizer, next_token, size)
+        split: Any = from_columns(name, test, meaning)
+    else:
+        _check_columns(name, text=text, label=label, test=test)
+        split = _named(name, folder, size)
+    found: Split = split if normalise else raw(split)
+    return found
+
+
+def raw(split: Any) -> Any:
+    """The same examples without normalisation: images in [0, 1]."""
+    return Split(*(one.raw() if isinstance(one, Samples) else one for one in (split.train, split.test)))
+
+
+def _check_columns(name: str, **told: Any) -> None:
+    for key, value in told.items():
+        if value is not None:
+            found, do = f"no file with columns, but {name!r}", f"leave {key} out"
+            raise SettingError(f"the {key} {value!r} of {name!r}", found, do)
+
+
+def _named(name: str, folder: str | Path | None, size: int | None) -> Split:
     if name.startswith(PREFIX):
         return _of_the_user(name)
     if name not in DATA_SETS:
-        do = did_you_mean(name, DATA_SETS, f"choose one of {', '.join(DATA_SETS)}")
+        others = "a file (.csv, .parquet, .jsonl, .txt, .npz), a folder of save_to_disk or py:package.module:function"
+        do = did_you_mean(name, DATA_SETS, f"choose one of {', '.join(DATA_SETS)}; {others}")
         raise SettingError(f"load the data set {name!r}", "no data set of that name", do)
     if size is None:
         return DATA_SETS[name](folder)
@@ -102,6 +151,7 @@ __all__ = [
     "Samples",
     "Split",
     "Superclasses",
+    "Tokenizer",
     "Tokens",
     "as_examples",
     "as_samples",
@@ -122,6 +172,7 @@ __all__ = [
     "half",
     "image_folder",
     "load",
+    "raw",
     "side_inputs",
     "steps_per_epoch",
     "subset",

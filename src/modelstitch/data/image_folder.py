@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modelstitch.data.files import cache_folder, data_folders, expanded
+from modelstitch.data.files import cache_folder, data_folders
 from modelstitch.data.image_cache import decoded_once
 from modelstitch.data.samples import Samples, check_samples
 from modelstitch.data.split import Split
 from modelstitch.errors import DataError, SettingError
+from modelstitch.support.files import expanded
 from modelstitch.support.seeding import seed_of
 
 if TYPE_CHECKING:
@@ -174,7 +175,12 @@ def decode(path: Path, size: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     with Image.open(path) as image:
-        return np.asarray(_cut_out(_rgb(image), size)).transpose(2, 0, 1)
+        return as_input(image, size)
+
+
+def as_input(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """One image of Pillow as `decode` has it."""
+    return np.asarray(_cut_out(_rgb(image), size)).transpose(2, 0, 1)
 
 
 def _check_pillow() -> None:

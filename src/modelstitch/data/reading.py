@@ -6,6 +6,7 @@ Read once, in the order given. A mapping keeps its order, and its first tensor i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,8 +77,7 @@ def both_sets(train: object, test: object, *, name: str = "data") -> tuple[Examp
 
     Args:
         train: what `as_examples` takes.
-        test: likewise; of examples with labels it may lack the last classes, since the train set says how many there
-            are.
+        test: likewise; of examples with labels there are as many classes as both sets show together.
         name: what to call the data in records.
 
     Raises:
@@ -91,10 +91,22 @@ def both_sets(train: object, test: object, *, name: str = "data") -> tuple[Examp
         3
     """
     fit_on = as_examples(train, name=name)
-    measure_on = as_examples(test, name=name, classes=getattr(fit_on, "classes", None))
+    measure_on = as_examples(test, name=name)
+    given = [isinstance(one, Examples) for one in (train, test)]
+    fit_on, measure_on = _of_one_count(fit_on, measure_on, given)
     check_disjoint(fit_on, measure_on)
     check_distinct(measure_on)
     return fit_on, measure_on
+
+
+def _of_one_count(fit_on: Examples, measure_on: Examples, given: list[bool]) -> tuple[Examples, Examples]:
+    """Both sets with as many classes as the two show together; where examples came with a number, that one stands."""
+    if not isinstance(fit_on, Samples) or not isinstance(measure_on, Samples) or all(given):
+        return fit_on, measure_on
+    told = fit_on.classes if given[0] else measure_on.classes if given[1] else 0
+    classes = told or max(fit_on.classes, measure_on.classes)
+    both = (dataclasses.replace(one, classes=classes) for one in (fit_on, measure_on))
+    return tuple(map(check_samples, both))  # type: ignore[return-value]
 
 
 def as_samples(source: object, *, name: str = "data", classes: int | None = None) -> Samples:

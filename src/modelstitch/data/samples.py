@@ -60,6 +60,10 @@ class Samples(Examples):
         """The length of the longest axis of an example: more than any length that a network may leave open."""
         return max(self.inputs.shape[1:], default=1)
 
+    def raw(self) -> Samples:
+        """The same examples for networks that normalise them themselves: bytes as ``x / 255``, all else as it is."""
+        return dataclasses.replace(self, mean=(0.0,), std=(1.0,)) if self.mean else self
+
     def normalised(self, inputs: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "m ..."]:
         """Stored inputs turned into what a network sees: ``(x / 255 - mean) / std``, or as they are without a mean."""
         if not self.mean:

@@ -7,25 +7,35 @@ from modelstitch.networks.gpt import gpt
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
 from modelstitch.networks.network import Network
-from modelstitch.networks.references import load_network
+from modelstitch.networks.prepare import PREPARE, check_raw, prepared, takes_raw
+from modelstitch.networks.references import AnyNetwork, both_networks, load_network, module_of, network_of, told_apart
 from modelstitch.networks.resnet import resnet18, resnet164
 from modelstitch.networks.unet import unet
 from modelstitch.networks.vit import vit
 
 __all__ = [
     "ARCHITECTURES",
+    "PREPARE",
+    "AnyNetwork",
     "Config",
     "Network",
+    "both_networks",
     "build",
+    "check_raw",
     "gpt",
     "load_folder",
     "load_network",
     "mlp",
+    "module_of",
     "myrtle",
+    "network_of",
+    "prepared",
     "resnet18",
     "resnet164",
     "save_network",
     "stem_reset",
+    "takes_raw",
+    "told_apart",
     "unet",
     "untrained",
     "vit",

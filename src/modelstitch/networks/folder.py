@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from modelstitch.errors import BadFile, NetworkNotFound, NotWritable, SettingError
 from modelstitch.networks.architectures import build
+from modelstitch.support.files import expanded
 from modelstitch.support.tensors import fingerprint
 
 FORMAT = 1
@@ -45,7 +46,7 @@ def save_network(network: nn.Module, config: Config, folder: str | Path) -> None
     Raises:
         NotWritable: the folder refuses.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     full = {"format": FORMAT, **config, "weights": fingerprint(tensors)}
     writers: dict[str, Callable[[Path], object]] = {
@@ -89,7 +90,7 @@ def load_folder(folder: str | Path) -> tuple[nn.Module, Config]:
         NetworkNotFound: no such folder.
         BadFile: the configuration or the weights are corrupt, foreign, incomplete, or do not belong together.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     if not folder.is_dir():
         raise NetworkNotFound(f"load the network in {folder}", "no such folder", "check the path")
     config = _read_config(folder / CONFIG)

@@ -15,17 +15,18 @@ from torch import nn
 
 from modelstitch.compute import home_of
 from modelstitch.errors import SettingError
+from modelstitch.networks.references import AnyNetwork, module_of
 from modelstitch.support.seeding import generator, seeded
 
 
-def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:
+def untrained(network: AnyNetwork, *, seed: int = 0) -> nn.Module:
     """A copy of a network with fresh weights, in eval mode.
 
     Modules that know how to reset themselves do so, batch-norm statistics included. Parameters of other modules are
     drawn from a normal distribution with the mean and spread that they had: the scale stays, the content goes.
 
     Args:
-        network: any module; untouched.
+        network: any module, or a reference; untouched.
         seed: which fresh weights.
 
     Example:
@@ -33,17 +34,18 @@ def untrained(network: nn.Module, *, seed: int = 0) -> nn.Module:
         >>> bool((untrained(net).weight == net.weight).any())
         False
     """
-    return _forgetful(network, [path for path, _ in network.named_modules()], "untrained", seed)
+    module = module_of(network)
+    return _forgetful(module, [path for path, _ in module.named_modules()], "untrained", seed)
 
 
-def stem_reset(network: nn.Module, *, seed: int = 0) -> nn.Module:
+def stem_reset(network: AnyNetwork, *, seed: int = 0) -> nn.Module:
     """A copy of a network with fresh weights in its first layer and its last, and its own between, in eval mode.
 
     First and last are meant in the order in which the network registers its layers: of conv, linear and other modules
     that hold a weight of two axes or more and know how to reset it.
 
     Args:
-        network: any module; untouched.
+        network: any module, or a reference; untouched.
         seed: which fresh weights.
 
     Raises:
@@ -54,15 +56,16 @@ def stem_reset(network: nn.Module, *, seed: int = 0) -> nn.Module:
         >>> [bool((one.weight == other.weight).all()) for one, other in zip(net, stem_reset(net))]
         [False, True, False]
     """
+    whole = module_of(network)
     layers = [
         path
-        for path, module in network.named_modules()
+        for path, module in whole.named_modules()
         if _reset_of(module) and any(weight.ndim > 1 for weight in module.parameters(recurse=False))
     ]
     if not layers:
-        asked, found = f"a stem reset of {type(network).__name__}", "no layer that knows how to reset its weights"
+        asked, found = f"a stem reset of {type(whole).__name__}", "no layer that knows how to reset its weights"
         raise SettingError(asked, found, "leave this control out, or give its layers a method `reset_parameters`")
-    return _forgetful(network, [layers[0], layers[-1]], "stem reset", seed)
+    return _forgetful(whole, [layers[0], layers[-1]], "stem reset", seed)
 
 
 def _reset_of(module: nn.Module) -> Any:

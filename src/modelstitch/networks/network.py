@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
@@ -25,6 +26,7 @@ class Network:
         config: how it was built and trained, where it came from a network folder.
         example: inputs that it takes, to find its cuts by.
         kinds: by cut, where its channels are; by default what its operators say.
+        tokenizer: what turns texts into its inputs, where it came with one.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Network:
     config: Config | None = None
     example: Inputs | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    tokenizer: Any = None
 
     def ready(self, example: Inputs, compute: Compute) -> Network:
         """The same with an example, on the device where it shall compute.

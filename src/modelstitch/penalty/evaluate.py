@@ -16,6 +16,7 @@ from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.cut.untouched import own_state
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import DataError, NumericalFailure
+from modelstitch.networks import Network, module_of
 from modelstitch.parallel import ranks
 from modelstitch.penalty.penalty import Penalty, penalties_of
 from modelstitch.stitched import Stitched
@@ -27,14 +28,14 @@ Evaluated = Callable[..., Any]
 BATCH = 512
 
 
-def evaluate(network: Evaluated, data: object, *, task: Task | None = None, batch_size: int = BATCH) -> Outcome:
+def evaluate(network: Evaluated | str, data: object, *, task: Task | None = None, batch_size: int = BATCH) -> Outcome:
     """Run a network over test examples, in their order, and judge its answers.
 
     No gradient is recorded. A module runs in eval mode on the device of its parameters, and every submodule's training
     flag is as it was afterwards, also after an error.
 
     Args:
-        network: is called with the inputs of a batch.
+        network: is called with the inputs of a batch; or a reference to it (`modelstitch.load_network`).
         data: the test examples: what `modelstitch.data.as_examples` takes.
         task: what its answers are judged by; guessed where it can only be one.
         batch_size: examples per batch; has no influence on the answers beyond rounding.
@@ -47,19 +48,20 @@ def evaluate(network: Evaluated, data: object, *, task: Task | None = None, batc
         DataError: there are no examples.
         NumericalFailure: an output is not finite.
     """
+    network = _called(network)
     with _eval_mode(network):
         task, examples = with_task(as_examples(data), network, task)
     return judged(network, examples, task, size=batch_size)
 
 
 def penalty(
-    stitched: Evaluated, top_network: Evaluated, data: object, *, task: Task | None = None, seed: int = 0
+    stitched: Evaluated, top_network: Evaluated | str, data: object, *, task: Task | None = None, seed: int = 0
 ) -> Penalty:
     """The penalty ``L(B>m ∘ s ∘ A≤l) - L(B)`` by the task's first score, with its paired interval.
 
     Args:
         stitched: the stitched network.
-        top_network: the whole network ``B`` whose top it uses.
+        top_network: the whole network ``B`` whose top it uses, or a reference to it.
         data: test examples that neither the networks nor the stitch have seen.
         task: what answers are judged by; guessed where it can only be one.
         seed: of the resampling behind the interval.
@@ -76,9 +78,10 @@ def penalty(
 
 
 def penalties(
-    stitched: Evaluated, top_network: Evaluated, data: object, *, task: Task | None = None, seed: int = 0
+    stitched: Evaluated, top_network: Evaluated | str, data: object, *, task: Task | None = None, seed: int = 0
 ) -> dict[str, Penalty]:
     """The penalty by each of the task's scores, by its name; arguments and errors as of `penalty`."""
+    top_network = _called(top_network)
     if isinstance(top_network, nn.Module):
         # The halves are frozen and use the standard attention; weights that take gradients, and the fused one, round
         # differently, so that a network could differ from its own halves in the last digits of its loss.
@@ -87,6 +90,11 @@ def penalties(
         task, examples = with_task(as_examples(data), top_network, task)
         ours, theirs = (judged(network, examples, task) for network in (stitched, top_network))
     return penalties_of(ours, theirs, task, seed=seed)
+
+
+def _called(network: Evaluated | str) -> Evaluated:
+    """The module where a reference was given, or what `load_network` returned."""
+    return module_of(network) if isinstance(network, (str, Network)) else network
 
 
 @exact_float32()

@@ -166,7 +166,7 @@ def checkpoint_folder(folder: str | Path, epoch: int) -> Path:
         >>> checkpoint_folder("nets/a", 7).as_posix()
         'nets/a/epochs/007'
     """
-    return Path(folder) / "epochs" / f"{epoch:03d}"
+    return Path(folder).expanduser() / "epochs" / f"{epoch:03d}"
 
 
 def _begun(start: nn.Module | None, freeze: Sequence[str], method: str) -> Config:
@@ -243,7 +243,7 @@ def _asked(
 @by_first
 def _stored(folder: str | Path, asked: Config, checkpoints: Sequence[int]) -> Config | None:
     """The configuration in the folder, if it and its checkpoints say what is asked; None where there is none."""
-    if not (Path(folder) / CONFIG).exists():
+    if not (Path(folder).expanduser() / CONFIG).exists():
         return None
     for epoch in sorted(checkpoints):
         place = checkpoint_folder(folder, epoch)

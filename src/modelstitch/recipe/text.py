@@ -16,6 +16,7 @@ from modelstitch.recipe.model import GivenNetwork, Recipe, TrainedNetwork
 from modelstitch.recipe.plain import PlainLoader
 from modelstitch.recipe.published import Reference, curve_of
 from modelstitch.recipe.sizes import at_size, laid_over
+from modelstitch.support.files import expanded
 
 Lines = dict[Place, int]
 """Line of every key and every item, counted from 1."""
@@ -49,7 +50,7 @@ def read_recipe(path: str | Path, size: str | None = None, *, kinds: Kinds | Non
     """
     do = "name a recipe, a YAML file such as recipes/quickstart.yaml"
     try:
-        content = Path(path).read_bytes()
+        content = expanded(path).read_bytes()
         text = content.decode()
     except OSError as error:
         raise BadFile(f"read the recipe {path}", error.strerror or str(error), do) from error

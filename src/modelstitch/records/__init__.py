@@ -5,6 +5,7 @@ Beware: a failed stitching is a record too. It carries its reason and no value, 
 """
 
 from modelstitch.records.exporting import Answer, export
+from modelstitch.records.left_out import LeftOut, summary
 from modelstitch.records.opening import open_failures, open_records, open_stitch, query
 from modelstitch.records.record import MeasureRow, Record, ScoreRow
 from modelstitch.records.store import Store
@@ -12,6 +13,7 @@ from modelstitch.records.table import Records
 
 __all__ = [
     "Answer",
+    "LeftOut",
     "MeasureRow",
     "Record",
     "Records",
@@ -22,4 +24,5 @@ __all__ = [
     "open_records",
     "open_stitch",
     "query",
+    "summary",
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelstitch.errors import BadFile, StitchNotFound
+from modelstitch.records.left_out import LeftOut
 from modelstitch.records.record import COLUMNS, Record
 from modelstitch.records.rows import (
     FOUND_TABLES,
@@ -29,12 +30,16 @@ from modelstitch.records.rows import (
 from modelstitch.records.table import Records
 
 _AT_ONCE = 500
+# Made with its first row, so that stores of before are read and written as they are.
+_LEFT_OUT = (
+    "CREATE TABLE IF NOT EXISTS left_out (stitching TEXT NOT NULL, reason TEXT NOT NULL, UNIQUE (stitching, reason))"
+)
 _KEY, _STATUS, _CREATED = (list(COLUMNS).index(name) for name in ("key", "status", "created"))
 
 
 def all_records(connection: sqlite3.Connection, path: Path) -> Records:
     """Every record of an open store, in the order in which their keys came."""
-    return Records(_records(connection, path))
+    return Records(_records(connection, path), all_left_out(connection))
 
 
 def finished_records(connection: sqlite3.Connection, path: Path, keys: Iterable[str]) -> dict[str, Record]:
@@ -74,6 +79,21 @@ def all_networks(connection: sqlite3.Connection, path: Path) -> list[NetworkRow]
 def all_failures(connection: sqlite3.Connection) -> dict[str, str]:
     """Why jobs failed, by job, oldest first."""
     return dict(connection.execute("SELECT job, reason FROM failures ORDER BY rowid").fetchall())
+
+
+def all_left_out(connection: sqlite3.Connection) -> list[LeftOut]:
+    """What runs left out, oldest first; a store that was made before this was kept tells of nothing."""
+    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone()
+    rows = connection.execute("SELECT stitching, reason FROM left_out ORDER BY rowid") if there else ()
+    return [LeftOut(*row) for row in rows]
+
+
+def leave_out(connection: sqlite3.Connection, left_out: Iterable[LeftOut]) -> None:
+    """Keep what a run left out; of a repeat, what is there stays."""
+    rows = list(left_out)
+    if rows:
+        connection.execute(_LEFT_OUT)
+        connection.executemany("INSERT OR IGNORE INTO left_out VALUES (?, ?)", rows)
 
 
 def one_stitch(connection: sqlite3.Connection, path: Path, key: str) -> bytes:
@@ -145,6 +165,7 @@ def take(own: sqlite3.Connection, other: sqlite3.Connection, path: Path) -> int:
         own.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * columns)})", rows)
     rows = other.execute(f"SELECT {names(SIMILARITY)} FROM similarities ORDER BY rowid")
     put_similarities(own, [similarity_row(similarity_in(row, str(path))) for row in rows])
+    leave_out(own, all_left_out(other))
     return new
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from modelstitch.errors import BadFile, NumericalFailure, SettingError
 from modelstitch.records.record import MEASURE, SCORE, MeasureRow, Record, ScoreRow
 
+_NAME_ONE = "name a file that `modelstitch stitch --out` or `Records.save` has written"
 _KINDS = {field.name: str(field.type) for field in dataclasses.fields(Record)}
 
 
@@ -55,9 +56,16 @@ def records_in_lines(path: Path) -> list[Record]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        do = "name a file that `modelstitch stitch --out` or `Records.save` has written"
-        raise BadFile(f"open the records in {path}", error.strerror or str(error), do) from error
+        raise BadFile(f"open the records in {path}", error.strerror or str(error), _NAME_ONE) from error
+    if lines and not any(map(_is_ours, lines)):
+        # Then there is nothing whole around a line that could be deleted.
+        raise BadFile(f"open the records in {path}", "no line of it is a record", _NAME_ONE)
     return [record_of(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+
+
+def _is_ours(line: bytes) -> bool:
+    """Whether a line is a record, or what is left of one."""
+    return line.lstrip().startswith(b'{"key"') or (b'"stitching"' in line and b'"key"' in line)
 
 
 def checked(found: object, asked: str, do: str) -> Record:

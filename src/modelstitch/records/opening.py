@@ -11,6 +11,7 @@ from modelstitch.records.database import is_database, read_only
 from modelstitch.records.exporting import Answer
 from modelstitch.records.lines import records_in_lines
 from modelstitch.records.table import Records
+from modelstitch.support.files import expanded
 
 # Whatever a statement is called that changes nothing, it is made of these.
 _READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
@@ -26,7 +27,7 @@ def open_records(path: str | Path) -> Records:
     Raises:
         BadFile: there is no such file, it is neither, or a record in it is torn or foreign.
     """
-    path = Path(path)
+    path = expanded(path)
     if not is_database(path):
         return Records(records_in_lines(path))
     return read_only(path, lambda connection: all_records(connection, path))
@@ -39,7 +40,7 @@ def open_stitch(path: str | Path, key: str) -> bytes:
         BadFile: there is no such store, or it is damaged.
         StitchNotFound: none is kept under that key.
     """
-    path = Path(path)
+    path = expanded(path)
     return read_only(path, lambda connection: one_stitch(connection, path, key))
 
 
@@ -49,7 +50,7 @@ def open_failures(path: str | Path) -> dict[str, str]:
     Raises:
         BadFile: there is no such file, or it is damaged.
     """
-    path = Path(path)
+    path = expanded(path)
     return read_only(path, all_failures) if is_database(path) else {}
 
 
@@ -83,7 +84,7 @@ def query(path: str | Path, sql: str) -> Answer:
             raise SettingError(f"ask {sql!r}", f"two columns {twice[0]!r}", f"name one of them: `{twice[0]} AS other`")
         return Answer(tuple(columns), rows)
 
-    return read_only(Path(path), ask)
+    return read_only(expanded(path), ask)
 
 
 def _refused(sql: str, error: Exception) -> SettingError:

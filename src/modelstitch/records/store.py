@@ -16,10 +16,12 @@ from modelstitch.errors import SettingError
 from modelstitch.parallel import by_first
 from modelstitch.records import contents
 from modelstitch.records.database import is_database, make, read_only, reading, writing
+from modelstitch.records.left_out import LeftOut
 from modelstitch.records.lines import records_in_lines
 from modelstitch.records.record import Record
 from modelstitch.records.rows import SIMILARITY, NetworkRow, Row, names, similarity_in, similarity_row, to_json
 from modelstitch.records.table import Records
+from modelstitch.support.files import expanded
 
 
 class Store:
@@ -37,7 +39,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         by_first(make)(self.path)
 
     @by_first
@@ -135,6 +137,12 @@ class Store:
         return [similarity_in(row, str(self.path)) for row in rows]
 
     @by_first
+    def leave_out(self, left_out: Iterable[LeftOut]) -> None:
+        """Keep what a run could not stitch; `records` tells of it."""
+        with writing(self.path) as connection:
+            contents.leave_out(connection, left_out)
+
+    @by_first
     def add_failure(self, job: str, reason: str) -> None:
         """Keep why a job failed as a whole; an older reason of the same job is replaced."""
         self._add("INSERT OR REPLACE INTO failures VALUES (?, ?)", job, reason)
@@ -165,7 +173,7 @@ class Store:
         Raises:
             BadFile: it is neither, or damaged.
         """
-        path = Path(path)
+        path = expanded(path)
         with writing(self.path) as own:
             if not is_database(path):
                 return sum(contents.put(own, record) for record in records_in_lines(path))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, overload
 
 from modelstitch.errors import SettingError, did_you_mean
+from modelstitch.records.left_out import LeftOut, summary
 from modelstitch.records.lines import line_of
 from modelstitch.records.record import COLUMNS, Record
 from modelstitch.records.wide import Wide
@@ -23,6 +24,9 @@ _DTYPES = {"str": "string", "int": "int64", "float": "float64", "float | None": 
 class Records(Sequence[Record]):
     """Records in the order they were made; never changed, only joined, filtered and cut into new ones.
 
+    Attributes:
+        left_out: pairs of cuts that were not stitched, each with its reason; kept by all that is made of these records.
+
     Example:
         >>> len(Records() + Records()), list(Records().to_pandas().columns)[:3]
         (0, ['key', 'stitching', 'control'])
@@ -30,21 +34,22 @@ class Records(Sequence[Record]):
 
     _SHOWN: ClassVar[int] = 20
 
-    def __init__(self, records: Iterable[Record] = ()) -> None:
+    def __init__(self, records: Iterable[Record] = (), left_out: Iterable[LeftOut] = ()) -> None:
         self._records = tuple(records)
+        self.left_out = tuple(dict.fromkeys(left_out))
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
     @overload
     def __getitem__(self, index: slice) -> Records: ...
     def __getitem__(self, index: int | slice) -> Record | Records:
-        return Records(self._records[index]) if isinstance(index, slice) else self._records[index]
+        return Records(self._records[index], self.left_out) if isinstance(index, slice) else self._records[index]
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __add__(self, other: Records) -> Records:
-        return Records((*self, *other))
+        return Records((*self, *other), (*self.left_out, *other.left_out))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Records) and self._records == other._records
@@ -64,7 +69,7 @@ class Records(Sequence[Record]):
             lines += [_row(record, width, mixed) for record in shown]
         if len(self) > self._SHOWN:
             lines.append(f"… and {len(self) - self._SHOWN} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *summary(self.left_out)])
 
     def only(self, **equals: str | int | float | None) -> Records:
         """The records whose columns equal these values: ``records.only(control="", status="ok")``.
@@ -83,11 +88,12 @@ class Records(Sequence[Record]):
         # Asked of a record itself where that can be: a wide row takes longer.
         plain = all(column in COLUMNS for column in equals)
         told = ((record, {} if plain else wide.row(record)) for record in self)
-        return Records(
+        found = (
             record
             for record, row in told
             if all((getattr(record, name) if plain else row[name]) == value for name, value in equals.items())
         )
+        return Records(found, self.left_out)
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row per record: what was asked, where, and a column for each score and measure that was found.

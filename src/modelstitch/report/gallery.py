@@ -18,6 +18,7 @@ from modelstitch.report.charts import PRINT, READABLE, SCREEN, Names, Theme
 from modelstitch.report.findings import Findings
 from modelstitch.report.rows import farthest, measures_of, prepared, rows_of
 from modelstitch.report.seeds import PENALTY, over_seeds
+from modelstitch.support.files import expanded
 from modelstitch.vocabulary import CONTROLS
 
 _CELL, _PRINTED = 36, (300, 220)
@@ -204,7 +205,7 @@ def write_figures(findings: Findings, folder: str | Path) -> list[Path]:
     written = []
     for name, chart in Gallery(findings).print().items():
         for ending in _ENDINGS:
-            path = Path(folder) / f"{name}{ending}"
+            path = expanded(folder) / f"{name}{ending}"
             save_figure(chart, path)
             written.append(path)
     return written

@@ -11,6 +11,7 @@ from modelstitch.recipe import parse_recipe
 from modelstitch.recipe.published import Reference
 from modelstitch.records import Store
 from modelstitch.report.findings import Findings
+from modelstitch.support.files import expanded
 
 
 def findings_of(path: str | Path, recipe: str | None = None) -> Findings:
@@ -24,7 +25,7 @@ def findings_of(path: str | Path, recipe: str | None = None) -> Findings:
         BadFile: no store, or a damaged one.
         SettingError: it holds no recipe, or none of that name.
     """
-    if not Path(path).is_file():
+    if not expanded(path).is_file():
         raise BadFile(f"report on {path}", "no such file", "name the store that `modelstitch sweep` has written")
     store = Store(path)
     texts = dict(store.recipes())

@@ -31,7 +31,7 @@ from modelstitch.cut.run import Run
 from modelstitch.cut.spelling import Unspeakable, graph_of, spelled
 from modelstitch.errors import BadFile, CannotExport
 from modelstitch.stitched.portable import Portable, example_of
-from modelstitch.support.files import write_whole
+from modelstitch.support.files import expanded, write_whole
 from modelstitch.support.tensors import fingerprint
 
 _DESCRIPTION = "network.json"
@@ -92,7 +92,7 @@ def save(network: nn.Module, entries: Sequence[Entry], folder: str | Path) -> No
         "tensors": name,
         **described,
     }
-    folder = Path(folder)
+    folder = expanded(folder)
     # The description comes last: it names the tensors that belong to it.
     write_whole(folder / name, safetensors.torch.save(tensors))
     write_whole(folder / _DESCRIPTION, json.dumps(told, allow_nan=False).encode())
@@ -182,10 +182,10 @@ def load_stitched(folder: str | Path) -> Loaded:
     asked = f"to load a stitched network from {folder}"
     do = "save it again with stitched.save(folder)"
     try:
-        told = json.loads((Path(folder) / _DESCRIPTION).read_bytes())
+        told = json.loads((expanded(folder) / _DESCRIPTION).read_bytes())
         if told["format"] != _FORMAT:
             raise BadFile(asked, f"format {told['format']!r}, where this version reads {_FORMAT}", do)
-        tensors = safetensors.torch.load((Path(folder) / Path(told["tensors"]).name).read_bytes())
+        tensors = safetensors.torch.load((expanded(folder) / Path(told["tensors"]).name).read_bytes())
         if f"tensors-{fingerprint(tensors)}.safetensors" != told["tensors"]:
             raise BadFile(asked, f"numbers in {told['tensors']} that were not saved there", do)
         # Copies lie in memory as new tensors do: sums may round by where numbers lie.

@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import nn
-
 from modelstitch.activations import Sources
 from modelstitch.compute import Compute
 from modelstitch.data import Examples, both_sets
-from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
+from modelstitch.errors import NetworkNotFound, ShapeMismatch, TaskMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss, chained
-from modelstitch.networks import Network
-from modelstitch.records import Record, Records, Store
+from modelstitch.networks import AnyNetwork, Network, both_networks, module_of
+from modelstitch.records import LeftOut, Record, Records, Store
 from modelstitch.stitches import Affine, Family
-from modelstitch.stitching.checks import check_identity, settled_task
+from modelstitch.stitching.checks import check_identity, settled_both, settled_task
 from modelstitch.stitching.controls import check_controls
 from modelstitch.stitching.controls import controls as controls_of
 from modelstitch.stitching.groups import run
 from modelstitch.stitching.notation import Stitching
-from modelstitch.stitching.pairing import Pairings, Setting
+from modelstitch.stitching.pairing import Pairing, Pairings, Setting
 from modelstitch.stitching.places import Cuts
 from modelstitch.support.tensors import Kind
 from modelstitch.tasks import Task
 
 
 def stitch_all(
-    a: nn.Module,
-    b: nn.Module,
+    a: AnyNetwork,
+    b: AnyNetwork,
     train: object,
     test: object,
     *,
-    names: tuple[str, str] = ("A", "B"),
+    names: tuple[str, str] | None = None,
     task: Task | None = None,
     family: Family | None = None,
     by: Matching | Sequence[Matching] | None = None,
@@ -51,11 +49,12 @@ def stitch_all(
     untrained bottom in place of each trained one; others are described in `modelstitch.stitching.controls`.
 
     Args:
-        a: a network; neither is changed.
-        b: another that does the same task; it need not have the same architecture.
+        a: a network, or a reference to one (`modelstitch.load_network`); neither is changed.
+        b: another that does the same task; it need not have the same architecture. One of the two may lack a head: it
+            then lends bottoms alone.
         train: examples to fit on: what `modelstitch.data.as_examples` takes.
         test: examples to measure on, none of them in ``train``.
-        names: what to call the two in records.
+        names: what to call the two in records; by default a reference by itself, and modules A and B.
         task: what outputs are judged by; guessed from targets and outputs where it can only be one. Without targets it
             is `Imitation`: the penalty is taken against the top network's own answers.
         family: the set of stitches; `Affine` unless told otherwise.
@@ -71,7 +70,7 @@ def stitch_all(
         store: takes each record as soon as it is measured; what it already holds is not measured again.
 
     Returns:
-        The records, stitchings first, then controls.
+        The records, stitchings first, then controls. ``left_out`` says what could not be stitched, and why.
 
     Raises:
         TaskMismatch: outputs, targets and task do not belong together.
@@ -80,8 +79,9 @@ def stitch_all(
         SettingError: no such control, a kind that a tensor cannot have, or the task cannot be guessed.
     """
     check_controls(controls)
+    (a, b), names = both_networks(a, b, names)
     fit_on, measure_on = both_sets(train, test)
-    task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
+    task, headless = settled_both(task, (names[0], a), (names[1], b), measure_on)
     place = compute or Compute()
     said = _by_network(kinds or {}, names)
     first = Network(names[0], a, kinds=said[names[0]]).ready(measure_on.example, place)
@@ -89,19 +89,37 @@ def stitch_all(
     second = second.ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
     made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
-    found = made.directions(first, second, both=True)
-    if not any(pairing.pairs for pairing in found):
-        told = "no two cuts with the same positions and a known kind, the same in both"
-        raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", told, "compare networks that take the same input")
+    ways = [way for way in ((first, second), (second, first)) if way[1].name not in headless]
+    found = made.directions(*ways[0], both=not headless)
+    out = _left_out(made, ways, headless)
+    _check_some(found, names, out)
     if "self" in controls:
-        found += [made.self_stitches(first), made.self_stitches(second)]
-    found += [*controls_of(controls, made, first, second), *controls_of(controls, made, second, first)]
-    return run(found, store)
+        found += [made.self_stitches(one) for one in (first, second) if one.name not in headless]
+    found += [one for way in ways for one in controls_of(controls, made, *way)]
+    if store:
+        store.leave_out(out)
+    return Records(run(found, store), out)
+
+
+def _check_some(found: Sequence[Pairing], names: tuple[str, str], out: Sequence[LeftOut]) -> None:
+    """Refuse two networks of which nothing can be stitched."""
+    if not any(pairing.pairs for pairing in found):
+        first = f": {out[0].stitching} is {out[0].reason}" if out else ""
+        told = f"no two cuts with the same positions and a known kind, the same in both{first}"
+        raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", told, "compare networks that take the same input")
+
+
+def _left_out(
+    made: Pairings, ways: Sequence[tuple[Network, Network]], headless: Mapping[str, TaskMismatch]
+) -> list[LeftOut]:
+    """What is not stitched, and why: cuts that the family cannot map, and directions under a network without a head."""
+    found = [one for way in ways for one in made.left_out(*way)]
+    return found + [LeftOut(f"{ways[0][1].name} -> {name}", f"no head: {why.found}") for name, why in headless.items()]
 
 
 def stitch(
     stitching: str | Stitching,
-    networks: Mapping[str, nn.Module],
+    networks: Mapping[str, AnyNetwork],
     train: object,
     test: object,
     *,
@@ -118,7 +136,7 @@ def stitch(
 
     Args:
         stitching: the notation.
-        networks: the networks that it names.
+        networks: the networks that it names, or references to them. The bottom's needs no head.
         train: examples to fit on.
         test: examples to measure on, none of them in ``train``.
         task: as in `stitch_all`.
@@ -145,8 +163,8 @@ def stitch(
             do = did_you_mean(name, networks, f"name one of {known}")
             raise NetworkNotFound(f"the stitching {str(stitching)!r}", f"no network {name!r}, but {known}", do)
     fit_on, measure_on = both_sets(train, test)
-    named = [(name, networks[name]) for name in dict.fromkeys((stitching.bottom, stitching.top))]
-    task = settled_task(task, named, measure_on)
+    named = [(name, module_of(networks[name])) for name in dict.fromkeys((stitching.bottom, stitching.top))]
+    task = settled_task(task, named[-1:], measure_on, named[:-1])
     place = compute or Compute()
     said = _by_network(kinds or {}, [name for name, _ in named])
     ready = {name: Network(name, module, kinds=said[name]).ready(measure_on.example, place) for name, module in named}

@@ -14,7 +14,7 @@ from modelstitch.cut import Cut, capture
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.data import Batch, Examples, side_inputs
 from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
-from modelstitch.networks import Network
+from modelstitch.networks import Network, check_raw
 from modelstitch.support.tensors import call
 from modelstitch.tasks import Task, answer_of, guess
 
@@ -22,13 +22,16 @@ _CHECKED = 64
 NamedNetwork = tuple[str, nn.Module]
 
 
-def settled_task(task: Task | None, networks: Sequence[NamedNetwork], examples: Examples) -> Task:
-    """The task that was given, or the one that it can only be; every network's answers suit it.
+def settled_task(
+    task: Task | None, networks: Sequence[NamedNetwork], examples: Examples, bottoms: Sequence[NamedNetwork] = ()
+) -> Task:
+    """The task that was given, or the one that it can only be; the answers of every network that lends tops suit it.
 
     Args:
         task: as the caller gave it.
         networks: those whose whole answers are judged, the one that lends its top last.
         examples: to measure on.
+        bottoms: those that lend bottoms alone: what they answer is not looked at, so they need no head.
 
     Raises:
         TaskMismatch: the answers of one of them, the targets and the task do not belong together.
@@ -37,23 +40,56 @@ def settled_task(task: Task | None, networks: Sequence[NamedNetwork], examples: 
         ShapeMismatch: one of them refuses the examples.
     """
     batch = examples.batch(slice(0, _CHECKED))
-    answers = {name: _answer(network, batch) for name, network in networks}
-    for name, found in answers.items():
-        if found is not None and not _finite(found):
-            # Asked before anything is cut: NaN is unequal to itself, so every check of the halves would blame them.
-            asked, do = f"to run {name} on {examples.name!r}", "train it again, or load sound weights"
-            raise NumericalFailure(asked, "scores that are not finite", do)
-    for name, network in networks:
-        if answers[name] is None:
-            # It refuses the data; capturing it says why.
-            capture(network, batch.to(home_of(network)).inputs)
+    _answers(bottoms, batch, examples)
+    answers = _answers(networks, batch, examples)
     last = answers[networks[-1][0]]
     if task is None:
         task = guess(examples, last)
     for name, found in answers.items():
-        if found is not None:
-            _check(name, found, Batch(batch.inputs, answer_of(last)) if task.answers_are_targets else batch, task)
+        _check(name, found, Batch(batch.inputs, answer_of(last)) if task.answers_are_targets else batch, task)
     return task
+
+
+def settled_both(
+    task: Task | None, a: NamedNetwork, b: NamedNetwork, examples: Examples
+) -> tuple[Task, dict[str, TaskMismatch]]:
+    """The task of two networks that both may lend tops; one of them may lack a head, and lends bottoms alone.
+
+    Args:
+        task: as the caller gave it.
+        a: the one network.
+        b: the other.
+        examples: to measure on.
+
+    Returns:
+        The task, and by the name of a network without a head why it is none; see `settled_task` for what is raised.
+    """
+    refusals: dict[str, TaskMismatch] = {}
+    settled: Task | None = None
+    for top, bottom in ((b, a), (a, b)):
+        try:
+            settled = settled_task(settled or task, [top], examples, [bottom])
+        except TaskMismatch as error:
+            refusals[top[0]] = error
+    if settled is None:
+        raise refusals[b[0]]
+    return settled, refusals
+
+
+def _answers(networks: Sequence[NamedNetwork], batch: Batch, examples: Examples) -> dict[str, Any]:
+    """What each network answers to a batch, all of it finite."""
+    answers: dict[str, Any] = {}
+    for name, network in networks:
+        check_raw(name, network, batch.inputs)
+        answers[name] = _answer(network, batch)
+        if answers[name] is None:
+            # It refuses the data; capturing it says why.
+            capture(network, batch.to(home_of(network)).inputs)
+        if not _finite(answers[name]):
+            # Asked before anything is cut: NaN is unequal to itself, so every check of the halves would blame them.
+            asked, do = f"to run {name} on {examples.name!r}", "train it again, or load sound weights"
+            raise NumericalFailure(asked, "scores that are not finite", do)
+    return answers
 
 
 def _check(name: str, outputs: Any, batch: Batch, task: Task) -> None:

@@ -55,7 +55,7 @@ def measure(pairing: Pairing, pairs: Sequence[Pair]) -> list[Measured]:
     halves = [(bottom.bottom(below), top.top(above)) for below, above in pairs]
     fits = pairing.job().fit_all(halves, [pairing.fit_moments(pair) for pair in pairs])
     # Whole networks first: their last cut is the deepest, so that one run gives all that is kept.
-    _ = pairing.outcome(pairing.bottom_of), pairing.outcome(pairing.top_of)
+    _ = pairing.bottom_outcome(), pairing.outcome(pairing.top_of)
     fitted = [found.stitched for found in fits if isinstance(found, Fit)]
     outcomes = iter(evaluate_all(fitted, pairing.judged_on(pairing.test), pairing.task))
     results = [
@@ -106,7 +106,7 @@ def _found(
 
 def _scores(pairing: Pairing, outcome: Outcome) -> tuple[ScoreRow, ...]:
     """The stitched network's scores beside those of the two whole networks."""
-    bottom, top = (pairing.outcome(one) for one in (pairing.bottom_of, pairing.top_of))
+    bottom, top = pairing.bottom_outcome(), pairing.outcome(pairing.top_of)
     found = penalties_of(outcome, top, pairing.task, seed=pairing.setting.seed)
     return tuple(
         ScoreRow(
@@ -115,7 +115,7 @@ def _scores(pairing: Pairing, outcome: Outcome) -> tuple[ScoreRow, ...]:
             better=each.score.better,
             stitched=each.stitched,
             top=each.top,
-            bottom=each.score.value(bottom.sums[name]),
+            bottom=each.score.value(bottom.sums[name]) if bottom else None,
             penalty=each.value,
             low=each.interval.low,
             high=each.interval.high,
@@ -135,6 +135,6 @@ def _opinions(moments: Moments) -> list[MeasureRow]:
 
 def _agreements(pairing: Pairing, outcome: Outcome) -> list[MeasureRow]:
     """The share of test examples that get the answer which each whole network gives them."""
-    whole = {"agreement_top": pairing.top_of, "agreement_bottom": pairing.bottom_of}
-    shares = {name: agreement(outcome, pairing.outcome(one)) for name, one in whole.items()}
+    whole = {"agreement_top": pairing.outcome(pairing.top_of), "agreement_bottom": pairing.bottom_outcome()}
+    shares = {name: agreement(outcome, one) for name, one in whole.items() if one is not None}
     return [MeasureRow(name, share) for name, share in shares.items() if share is not None]

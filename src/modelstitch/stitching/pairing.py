@@ -14,15 +14,16 @@ from modelstitch.activations.moments import BATCH as MOMENTS_BATCH
 from modelstitch.compute import exact_float32
 from modelstitch.cut import Capture
 from modelstitch.data import Batch
-from modelstitch.errors import NumericalFailure
+from modelstitch.errors import NumericalFailure, TaskMismatch
 from modelstitch.matching import BatchNorm, Job, Matching, TaskLoss
 from modelstitch.moments import Moments
 from modelstitch.networks import Network
 from modelstitch.penalty import BATCH, judged
+from modelstitch.records import LeftOut
 from modelstitch.stitches import Affine, Family, Identity
 from modelstitch.stitching.checks import check_identity
 from modelstitch.stitching.notation import Stitching
-from modelstitch.stitching.places import Cuts, Pair, cuts_of, pairs_at
+from modelstitch.stitching.places import Cuts, Pair, cuts_of, obstacles_at, pairs_at
 from modelstitch.stitching.provenance import key_of
 from modelstitch.support.settings import spelled
 from modelstitch.support.tensors import call, called
@@ -170,6 +171,13 @@ class Pairing:
         found: Outcome = sources.remembered[key]
         return found
 
+    def bottom_outcome(self) -> Outcome | None:
+        """The network of the bottoms whole, by the task; None where its answers do not suit it: it may lack a head."""
+        try:
+            return self.outcome(self.bottom_of)
+        except TaskMismatch:
+            return None
+
     def fit_moments(self, pair: Pair) -> Moments | NumericalFailure | None:
         """What a closed form needs, where the matching asks for one."""
         if not self.setting.by.solves(self.setting.family):
@@ -255,6 +263,14 @@ class Pairings:
         check_identity(bottom, [x for x, _ in found], self.test.examples)
         check_identity(top, [y for _, y in found], self.test.examples)
         return found
+
+    def left_out(self, bottom: Network, top: Network) -> list[LeftOut]:
+        """What `pairs` leaves out, and why."""
+        below, above = (cuts_of(one.captured, self.cuts, unknown=True) for one in (bottom, top))
+        return [
+            LeftOut(str(Stitching(bottom.name, x.name if x else "", top.name, y.name)), reason)
+            for x, y, reason in obstacles_at(self.cuts, below, above, self.setting.family)
+        ]
 
     def pairing(self, bottom: Network, top: Network, pairs: Sequence[Pair], control: str = "") -> Pairing:
         """The stitchings of one pair of networks one way."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from modelstitch.cut import Capture, Cut
+from modelstitch.networks import PREPARE
 from modelstitch.stitches import Family
 
 Pair = tuple[Cut, Cut]
@@ -13,12 +14,19 @@ Cuts = Literal["blocks", "all", "grid"] | Sequence[str]
 """Where to stitch: one cut a block, all legal cuts, every block's bottom below every block's top, or cuts by name."""
 
 
-def cuts_of(captured: Capture, cuts: Cuts) -> Sequence[Cut]:
-    """The cuts of one network to choose from; those of unknown kind only where they are asked for by name."""
+def cuts_of(captured: Capture, cuts: Cuts, *, unknown: bool = False) -> Sequence[Cut]:
+    """The cuts of one network to choose from.
+
+    Args:
+        captured: the network.
+        cuts: where.
+        unknown: those of unknown kind too; else they are taken only where they are asked for by name.
+    """
     if not isinstance(cuts, str):
         return [captured.find(name) for name in cuts]
     found = captured.cuts[1:-1] if cuts == "all" else captured.blocks
-    return [cut for cut in found if cut.kind != "unknown"]
+    # What lies behind a network's own preparation are the raw examples in another size, and nothing that it computed.
+    return [cut for cut in found if (unknown or cut.kind != "unknown") and cut.name != PREPARE]
 
 
 def pairs_at(cuts: Cuts, below: Sequence[Cut], above: Sequence[Cut], family: Family) -> list[Pair]:
@@ -48,3 +56,31 @@ def matching_cuts(bottoms: Sequence[Cut], tops: Sequence[Cut], family: Family) -
         if fitting:
             pairs.append((min(fitting, key=lambda cut: abs(cut.depth - top.depth)), top))
     return pairs
+
+
+def obstacles_at(
+    cuts: Cuts, below: Sequence[Cut], above: Sequence[Cut], family: Family
+) -> list[tuple[Cut | None, Cut, str]]:
+    """The pairs of cuts that `pairs_at` leaves out, each with the reason.
+
+    Args:
+        cuts: as of `pairs_at`, as are the following.
+        below: the cuts of the bottom to choose from.
+        above: those of the top.
+        family: of the stitches.
+
+    Returns:
+        For a grid every pair that the family cannot map; else every cut of the top without a bottom, beside the cut
+        that comes nearest: of its name, or of its depth.
+    """
+    if cuts == "grid":
+        every = [(x, y, family.obstacle(x, y)) for y in above for x in below]
+        return [(x, y, found[0]) for x, y, found in every if found]
+    served = {top.name for _, top in matching_cuts(below, above, family)}
+    left = []
+    for top in above:
+        if top.name not in served:
+            nearest = min(below, key=lambda cut: (cut.name != top.name, abs(cut.depth - top.depth)), default=None)
+            found = family.obstacle(nearest, top) if nearest else None
+            left.append((nearest, top, found[0] if found else "no cut below it"))
+    return left

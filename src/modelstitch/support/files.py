@@ -18,7 +18,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
     Raises:
         NotWritable: the place refuses; what lay there before is untouched.
     """
-    path = Path(path)
+    path = expanded(path)
     # The process id keeps two writers apart; the leading dot keeps a glob from finding half a file.
     temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
@@ -30,6 +30,17 @@ def write_whole(path: str | Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise refusal(path, error) from error
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a leading ``~`` or ``~user`` as that home, where there is one.
+
+    Example:
+        >>> expanded("~/data") == Path.home() / "data", expanded("data")
+        (True, PosixPath('data'))
+    """
+    # Not Path.expanduser, which raises for a user that does not exist.
+    return Path(os.path.expanduser(path))
 
 
 def refusal(path: str | Path, error: OSError) -> NotWritable:

@@ -64,7 +64,8 @@ def stitch_pair(
         StitchError: anything that makes the pair unfit to be stitched.
     """
     asked, test = job.asked, data.split.test
-    task = settled_task(data.task, [(one.name, one.module) for one in (bottom, top)], test)
+    lower, upper = ((one.name, one.module) for one in (bottom, top))
+    task = settled_task(data.task, [lower, upper] if asked.both_ways else [upper], test, [lower])
     below, above = (one.ready(test.example, data.compute) for one in (bottom, top))
     if asked.fit_on == "all":
         found = _pairings(asked, below, above, data.split.train, task, data, both=asked.both_ways)

@@ -16,6 +16,7 @@ from modelstitch.errors import SettingError, StitchError, did_you_mean
 from modelstitch.measures import MEASURES
 from modelstitch.parallel import ranks
 from modelstitch.records import Records, Store
+from modelstitch.support.files import expanded
 from modelstitch.support.progress import track
 from modelstitch.sweep.context import Context, Failure, Found
 from modelstitch.sweep.executors import Executor, Here
@@ -83,7 +84,7 @@ def context_of(text: str, *, networks: str | Path = "networks", compute: Compute
     data = RunData(plan.recipe.data, compute or Compute(), task_of(plan.recipe))
     # Data that are not there end the run before the first hour of it, not after.
     _ = data.split
-    return Context(plan, data, NetworkStore(Path(networks)))
+    return Context(plan, data, NetworkStore(expanded(networks)))
 
 
 def _waves(jobs: Sequence[Training]) -> list[list[Job]]:

@@ -69,7 +69,9 @@ class Classification(Task):
             raise TaskMismatch(asked, found, f"{do}, or choose another task")
         if self.classes is not None and scores.shape[1] != self.classes:
             found = f"{scores.shape[1]} scores an example for {self.classes} classes"
-            raise TaskMismatch(asked, found, "use networks and data of one set of classes")
+            more = f"modelstitch.data.as_samples(…, classes={scores.shape[1]}); the task imitation reads no labels"
+            do = f"use networks and data of one set of classes; where labels show only some of them, {more}"
+            raise TaskMismatch(asked, found, do)
         if not isinstance(labels, Tensor) or labels.shape != (batch.n,) or not integers(labels):
             raise TaskMismatch(asked, f"targets: {told(labels)}", "give one integer label per example")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < scores.shape[1]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from modelstitch.errors import SettingError
 
@@ -14,29 +16,89 @@ if TYPE_CHECKING:
     from modelstitch.support.tensors import Inputs
 
 
-def split_of(
-    name: str | None,
-    folder: str | None,
-    limit: int | None = None,
-    networks: Sequence[Network] = (),
-    size: int | None = None,
-) -> Split[Examples]:
-    """The data that was named, or that the networks were trained on.
+@dataclass(frozen=True)
+class Named:
+    """The data as they were named.
+
+    Args:
+        name: by default what the networks were trained on.
+        folder: where the files are.
+        size: side of images in pixels.
+        limit: the first so many train examples only.
+        text: of a file, the column of texts.
+        label: of a file, the column of targets.
+        test: a second file to measure on.
+        next_token: the targets of texts are their own tokens.
+    """
+
+    name: str | None
+    folder: str | None = None
+    size: int | None = None
+    limit: int | None = None
+    text: str | None = None
+    label: str | None = None
+    test: str | None = None
+    next_token: bool = False
+
+
+def data_for(networks: Sequence[Network], named: Named) -> tuple[Split[Examples], list[Network]]:
+    """The data, and the networks as they take them.
+
+    Where one network normalises raw images itself, all are given raw images: the others behind the normalisation that
+    the data have of their own, by which they were trained.
 
     Raises:
-        SettingError: none was named and the networks do not agree on one, or a limit below one.
+        SettingError: no data were named and the networks do not agree on them, a limit below one, or texts for
+            networks of several tokenizers.
     """
-    from modelstitch.data import Split, load
+    from modelstitch.data import Samples, raw
+    from modelstitch.networks import prepared, takes_raw
 
-    name = name or _common_data(networks)
+    split = split_of(named, networks)
+    own = [takes_raw(one.module) for one in networks]
+    if not any(own):
+        return split, list(networks)
+    found = []
+    for one, ready in zip(networks, own, strict=True):
+        if not ready and isinstance(split.train, Samples) and split.train.mean:
+            module = prepared(one.module, mean=split.train.mean, std=split.train.std)
+            one = dataclasses.replace(one, module=module)
+        found.append(one)
+    return raw(split), found
+
+
+def split_of(named: Named, networks: Sequence[Network] = ()) -> Split[Examples]:
+    """The data that were named, or that the networks were trained on; errors as of `data_for`."""
+    from modelstitch.data import Split, load
+    from modelstitch.data.tables import is_table
+
+    name, size = named.name or _common_data(networks), named.size
     if name == "image_folder" and size is None:
         size = _common_size(networks)
-    split: Split[Examples] = load(name, folder=folder, size=size)
-    if limit is None:
+    columns: dict[str, Any] = {"text": named.text, "label": named.label, "test": named.test}
+    if is_table(name):
+        columns |= {"tokenizer": _tokenizer(networks), "next_token": named.next_token}
+    split: Split[Examples] = load(name, folder=named.folder, size=size, **columns)
+    if named.limit is None:
         return split
-    if limit < 1:
-        raise SettingError(f"--limit {limit}", "no example left", "choose 1 or more")
-    return Split(split.train.first(limit), split.test)
+    if named.limit < 1:
+        raise SettingError(f"--limit {named.limit}", "no example left", "choose 1 or more")
+    return Split(split.train.first(named.limit), split.test)
+
+
+def _tokenizer(networks: Sequence[Network]) -> Any:
+    """The tokenizer that networks share; None where none has one.
+
+    Raises:
+        SettingError: they have several: one text would be other tokens to each, and positions would not match.
+    """
+    known = {one.name: one.tokenizer for one in networks if one.tokenizer is not None}
+    kinds = {json.dumps([type(one).__name__, sorted(one.get_vocab().items())]) for one in known.values()}
+    if len(kinds) > 1:
+        found = f"{' and '.join(known)}, which have tokenizers of their own"
+        do = "stitch networks of one tokenizer, or give tokens that both were trained on: --data py:module:function"
+        raise SettingError("the same texts for both networks", found, do)
+    return next(iter(known.values()), None)
 
 
 def _common_data(networks: Sequence[Network]) -> str:
@@ -54,7 +116,15 @@ def _trained_on(network: Network) -> str:
 
 
 def _common_size(networks: Sequence[Network]) -> int | None:
-    """The one side of the images that networks were trained on; None where there is no such one."""
+    """The one side of the images that networks were trained on; None where there is no such one.
+
+    Networks that resize images themselves are given the largest that one of them takes: the others make them smaller,
+    and no image is resized twice for the one.
+    """
+    told = [getattr(getattr(one.module, "prepare", None), "size", None) for one in networks]
+    own: list[int] = [max(size) for size in told if size]
+    if own:
+        return max(own)
     trained = [one.config for one in networks if one.config and _trained_on(one) == "image_folder"]
     sizes: set[int] = {config["data"]["shape"][-1] for config in trained}
     return sizes.pop() if len(sizes) == 1 else None
@@ -62,12 +132,13 @@ def _common_size(networks: Sequence[Network]) -> int | None:
 
 def networks_of(references: Sequence[str]) -> list[Network]:
     """The networks, each under a name of its own: two folders of one name get the suffixes A and B."""
-    from modelstitch.networks import load_network
+    from modelstitch.networks import load_network, told_apart
 
     found = [load_network(reference) for reference in references]
-    if len(found) == 2 and found[0].name == found[1].name:
-        return [dataclasses.replace(one, name=f"{one.name}-{mark}") for one, mark in zip(found, "AB", strict=True)]
-    return found
+    if len(found) != 2:
+        return found
+    names = told_apart((found[0].name, found[1].name))
+    return [dataclasses.replace(one, name=name) for one, name in zip(found, names, strict=True)]
 
 
 def places_of(a: str, b: str) -> list[tuple[str, str]]:
@@ -97,7 +168,9 @@ def example_of(network: Network, shape: str | None, data: str | None, folder: st
     if shape is not None:
         return torch.zeros(2, *_sizes(shape))
     if data is not None:
-        return split_of(data, folder, networks=[network]).test.example
+        return split_of(Named(data, folder), [network]).test.example
+    if network.example is not None:
+        return network.example
     told = (network.config or {}).get("data", {}).get("shape")
     if not told:
         found = "nothing that tells the shape of its input"

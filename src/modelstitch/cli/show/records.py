@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
-from modelstitch.cli.show.screen import put, table_of
+from modelstitch.cli.show.screen import put, table_of, talk
 from modelstitch.vocabulary import CONTROLS, MEASURES, amount, decimals, spoken, title_of, value_unit, with_unit
 
 if TYPE_CHECKING:
@@ -23,11 +23,15 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
         references: where each network came from, by the name that records call it.
         as_json: one record a line instead.
     """
+    from modelstitch.records import summary
+
     if as_json:
         from modelstitch.records.lines import line_of
 
         for record in found:
             typer.echo(line_of(record), nl=False)
+        for line in summary(found.left_out):
+            talk(line)
         return
     for alike in _by_setting(found):
         _heading(alike, references)
@@ -41,6 +45,8 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
     for one in found:
         if one.status == "failed":
             typer.echo(f"failed: {one.control} {one.stitching}".replace("  ", " ") + f"\n{one.reason}")
+    for line in summary(found.left_out):
+        typer.echo(line)
     typer.echo(_reading(_firsts(found)) if found else "no records yet")
 
 

@@ -1,0 +1,26 @@
+"""How a network is named: a folder, or ``scheme:name``, each scheme in the file of its name.
+
+A scheme is one file here, with ``TAKES`` (its options) and ``load`` (from a reference to a network), and its line in
+`modelstitch.vocabulary.SCHEMES`.
+"""
+
+from modelstitch.networks.references.loading import (
+    AnyNetwork,
+    both_networks,
+    load_network,
+    module_of,
+    network_of,
+    told_apart,
+)
+from modelstitch.networks.references.reference import OPTIONS, Reference
+
+__all__ = [
+    "OPTIONS",
+    "AnyNetwork",
+    "Reference",
+    "both_networks",
+    "load_network",
+    "module_of",
+    "network_of",
+    "told_apart",
+]
