@@ -11,7 +11,7 @@ from torch import Tensor
 from modelstitch.activations.run import autocast
 from modelstitch.compute import Precision
 from modelstitch.cut import Bottom
-from modelstitch.data import Batch, Examples, side_inputs
+from modelstitch.data import Batch, Examples
 from modelstitch.parallel import ranks
 from modelstitch.support.progress import track
 from modelstitch.support.tensors import call
@@ -43,4 +43,4 @@ class OwnStatistics:
             batch = self.examples.batch(ranks().part(whole)).to(self.device)
             with torch.no_grad(), autocast(self._precision, self.device):
                 below = [call(bottom, batch.inputs) for bottom in bottoms]
-            yield below, Batch(side_inputs(batch.inputs), batch.targets, batch.mask)
+            yield below, batch.without_main()

@@ -1,8 +1,9 @@
 """Reading an exported graph: where exactly one tensor is live, and what stands there.
 
-*Data* nodes are those that depend on the main input's values; asking for a shape is not depending on values. After
-each data node the live tensors are those that some later data node or the output still uses. Where that is exactly one
-tensor, with the batch on its first axis, the graph can be cut.
+*Data* nodes are those that depend on the main input's values; asking for a shape is not depending on values, and a
+mask that is told from token ids counts as little (see ``told``). After each data node the live tensors are those that
+some later data node or the output still uses. Where that is exactly one tensor, with the batch on its first axis, the
+graph can be cut.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -21,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from modelstitch.cut.lengths import expression, sizes
 from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
+from modelstitch.cut.told import data_among
 from modelstitch.support.tensors import Kind
 
 aten = torch.ops.aten
-SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})
 _CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d"}
 _LINEARS = {"linear", "addmm", "mm"}
 _FIRST_AXIS = _CONVOLUTIONS | {"batch_norm", "_native_batch_norm_legit_no_training", "group_norm", "native_group_norm"}
@@ -43,10 +44,16 @@ class Trace:
         main: the placeholder of the main input.
     """
 
-    def __init__(self, whole: GraphModule, modules: Mapping[str, nn.Module], inputs: Sequence[Tensor]) -> None:
-        self._nodes = list(whole.graph.nodes)
-        self.main = next(node for node in self._nodes if node.op == "placeholder")
-        self._data = self._data_nodes()
+    def __init__(
+        self,
+        whole: GraphModule,
+        modules: Mapping[str, nn.Module],
+        inputs: Sequence[Tensor],
+        weights: Collection[Node],
+    ) -> None:
+        nodes = list(whole.graph.nodes)
+        self.main = next(node for node in nodes if node.op == "placeholder")
+        self._data = data_among(nodes, self.main, weights)
         self._index = {node: i for i, node in enumerate(self._data)}
         spelled = [".".join(part for part in (path_of(n), operator_name(n)) if part) for n in self._data]
         self._operation_name = dict(zip(self._data, numbered(spelled), strict=True))
@@ -73,15 +80,8 @@ class Trace:
 
     # -- liveness ------------------------------------------------------------------------------------------------
 
-    def _data_nodes(self) -> list[Node]:
-        data = {self.main}
-        for node in self._nodes:
-            if node.target not in SHAPE_OPERATORS and node.op != "output" and data.intersection(node.all_input_nodes):
-                data.add(node)
-        return [node for node in self._nodes if node in data]
-
     def _find_last_use(self, node: Node) -> int:
-        """Index of the last data node that uses this one; past the end when it is an output; itself when unused."""
+        """Index of the last data node that uses this one; past the end when it is an output; before it when unused."""
         uses = [len(self._data) if user.op == "output" else self._index.get(user, -1) for user in node.users]
         return max(uses, default=self._index[node])
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from modelstitch.cut import wiring as wires
-from modelstitch.cut.lengths import sizes
-from modelstitch.cut.trace import SHAPE_OPERATORS, operator_name, path_of
+from modelstitch.cut.lengths import SHAPE_OPERATORS, sizes
+from modelstitch.cut.trace import operator_name, path_of
 from modelstitch.cut.wiring import Wiring
 from modelstitch.symmetries import groups
 
