@@ -19,7 +19,7 @@ Beware: it is the comparison that counts, not what it is for. A top makes every 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -47,8 +47,10 @@ def weights_among(names: Mapping[Node, str], state: Mapping[str, Tensor]) -> set
     }
 
 
-def data_among(nodes: Iterable[Node], main: Node, weights: Collection[Node]) -> list[Node]:
+def data_among(nodes: Sequence[Node], main: Node, weights: Collection[Node]) -> tuple[list[Node], set[Node]]:
     """The nodes whose values count as crossing: they depend on the main input's values, and are not told from it.
+
+    Of these, the second result holds those into which nothing learnt has come.
 
     Args:
         nodes: of a graph, in order.
@@ -70,7 +72,12 @@ def data_among(nodes: Iterable[Node], main: Node, weights: Collection[Node]) -> 
             told.add(node)
         else:
             values.add(node)
-    return [node for node in nodes if node in values or node in learnt]
+    crossing = {main, *learnt}
+    for node in reversed(nodes):
+        # Ids in another shape or type that are only compared are made anew as well.
+        if node in values and any(user in crossing or user.op == "output" for user in node.users):
+            crossing.add(node)
+    return [node for node in nodes if node in crossing], values
 
 
 def _tells(node: Node, ids: Collection[Node]) -> bool:

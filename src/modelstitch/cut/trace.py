@@ -31,7 +31,9 @@ _LINEARS = {"linear", "addmm", "mm"}
 _FIRST_AXIS = _CONVOLUTIONS | {"batch_norm", "_native_batch_norm_legit_no_training", "group_norm", "native_group_norm"}
 _FIRST_AXIS |= {"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"}
 _VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
+_PADS = {"pad", "constant_pad_nd"}
 _EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
+_MOVES = _PADS | _VIEWS | _EXCHANGES | {"clone", "alias", "contiguous", "dropout", "feature_dropout"}
 _LAST_AXIS = _LINEARS | {"layer_norm", "native_layer_norm", "rms_norm", "embedding"}
 
 
@@ -45,15 +47,11 @@ class Trace:
     """
 
     def __init__(
-        self,
-        whole: GraphModule,
-        modules: Mapping[str, nn.Module],
-        inputs: Sequence[Tensor],
-        weights: Collection[Node],
+        self, whole: GraphModule, modules: Mapping[str, nn.Module], inputs: Sequence[Tensor], weights: Collection[Node]
     ) -> None:
         nodes = list(whole.graph.nodes)
         self.main = next(node for node in nodes if node.op == "placeholder")
-        self._data = data_among(nodes, self.main, weights)
+        self._data, self._unlearnt = data_among(nodes, self.main, weights)
         self._index = {node: i for i, node in enumerate(self._data)}
         spelled = [".".join(part for part in (path_of(n), operator_name(n)) if part) for n in self._data]
         self._operation_name = dict(zip(self._data, numbered(spelled), strict=True))
@@ -61,7 +59,7 @@ class Trace:
         self._last_in = self._find_module_ends()
         self._count_layers(whole, inputs)
         legal = self._legal_nodes()
-        # A tensor that is returned and used again is a cut like any other; `output` is used no more.
+        # What is returned and used again is a cut like any other; `output` is used no more.
         inner = [node for node in legal if node is not self.main and self._index.keys() & node.users.keys()]
         places = [self._place(node) for node in inner]
         picked = pick_blocks(places, modules, self._layers_inside)
@@ -133,8 +131,23 @@ class Trace:
         kind, shape = self._kind(node), sizes(node)
         pooled = kind == "vector" or (kind == "map" and all(size == 1 for size in shape[2:]))
         below = self._layers_before[index]
-        raw = below == 0 and bool(math.prod(shape) == math.prod(sizes(self.main)))
-        return Place(closed, still_open, self._operation_name[node], below, kind, pooled, raw)
+        raw = below == 0 and self._is_raw(node)
+        moves = operator_name(node) in (_PADS if closed else _MOVES)
+        return Place(
+            closed, still_open, self._operation_name[node], below, kind, pooled, raw, moves, self._behind(node)
+        )
+
+    def _is_raw(self, node: Node) -> bool:
+        same = node in self._unlearnt or math.prod(sizes(node)) == math.prod(sizes(self.main))
+        return same or (operator_name(node) in _PADS and all(map(self._is_raw, node.all_input_nodes)))
+
+    def _behind(self, node: Node) -> str:
+        """A numbered operation outside modules, after the outermost module that gave the last of what it reads."""
+        one: Node | None = node
+        while one and not _calls(one):
+            one = max((n for n in one.all_input_nodes if n in self._index), key=self._index.__getitem__, default=None)
+        numbered = ":" in self._operation_name[node] and one not in (None, node)
+        return f"{_calls(one)[0][1]}.{operator_name(node)}" if one and numbered else ""
 
     def _aliases_of_end(self, node: Node, named: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
         """The modules whose end is the end of the network."""
