@@ -485,16 +485,16 @@ NETWORKS = {
         images,
         {"silu": "map"}
         | {f"blocks.{stage}.{block}": "map" for stage in (0, 1) for block in (0, 1)}
-        | {"silu:2": "map", "view": "vector"},
+        | {"conv_head.silu": "map", "pool": "map"},
     ),
     "twice": Tiny(Twice, vectors, {"first": "vector", "again.1": "vector", "again.1:2": "vector"}),
     "functional": Tiny(
         Functional,
         images,
-        {"pad": "map", "relu:2": "map", "fc1.view": "vector", "clone": "vector", "fc2": "vector"},
+        {"max_pool2d": "map", "conv2.relu": "map", "fc1.relu": "vector", "fc2": "vector"},
     ),
     "branchy": Tiny(Branchy, images, {"stem": "map", "block1": "map", "block2": "map"}, replayed=True),
-    "tied": Tiny(Tied, vectors, {"relu": "vector", "relu:2": "vector", "outward": "vector"}),
+    "tied": Tiny(Tied, vectors, {"relu": "vector", "same.relu": "vector", "outward": "vector"}),
     "reparametrised": Tiny(Reparametrised, vectors, {"one": "vector", "two": "vector"}),
-    "structured": Tiny(Structured, vectors, {"relu": "vector", "relu:2": "vector"}),
+    "structured": Tiny(Structured, vectors, {"relu": "vector", "two.relu": "vector"}),
 }

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from fixtures import NETWORKS, Plain, PostActNet, Tiny, captured, images, network_of
 from modelstitch.cut import Cut, capture
@@ -112,3 +113,205 @@ def test_shapes_are_those_of_one_example():
     assert captured("text").find("blocks.0").shape == (None, 4)
     assert captured("plain").find("features.3").shape == (3, 4, 4)
     assert torch.Size(captured("preact").find("layer2.0").shape) == torch.Size([4, 4, 4])
+
+
+# Networks as libraries write them
+
+
+class Chain(nn.Module):
+    """Children one after the other, and flat before the last."""
+
+    def __init__(self, **children):
+        super().__init__()
+        for name, child in children.items():
+            self.add_module(name, child)
+
+    def forward(self, x):
+        *first, last = self.children()
+        for child in first:
+            x = child(x)
+        return last(torch.flatten(x, 1))
+
+
+class Padded(nn.Module):
+    """A convolution that pads by itself, by a module or by a function, as the ports of other frameworks do."""
+
+    def __init__(self, channels, width, *, by_module):
+        super().__init__()
+        self.pad = nn.ZeroPad2d((0, 1, 0, 1)) if by_module else None
+        self.weight = nn.Parameter(torch.randn(width, channels, 2, 2))
+
+    def forward(self, x):
+        x = self.pad(x) if self.pad else F.pad(x, (0, 1, 0, 1))
+        return F.conv2d(x, self.weight)
+
+
+class Residual(nn.Module):
+    def __init__(self, *inner):
+        super().__init__()
+        self.inner = nn.Sequential(*inner)
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+class Attending(nn.Module):
+    """Two layers around a sum of their own."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.mix, self.out = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + self.out(torch.tanh(self.mix(x)))
+
+
+class Thinking(Attending):
+    """Another class of the same kind."""
+
+
+class Both(nn.Module):
+    def __init__(self, *parts):
+        super().__init__()
+        self.layer = nn.ModuleList(parts)
+
+    def forward(self, x):
+        for part in self.layer:
+            x = part(x)
+        return x
+
+
+def conv(channels=3):
+    return nn.Conv2d(channels, 3, 1)
+
+
+def blocks_of(network, example):
+    return [cut.name for cut in capture(network.eval(), example).blocks]
+
+
+def mixers(count):
+    return [nn.Sequential(Residual(conv(), nn.BatchNorm2d(3)), conv(), nn.ReLU()) for _ in range(count)]
+
+
+def chain_of(*blocks, width=4):
+    return Chain(stem=nn.Linear(width, width), blocks=nn.Sequential(*blocks), fc=nn.Linear(width, 3))
+
+
+def pooled(**children):
+    return Chain(**children, pool=nn.AdaptiveAvgPool2d(2), fc=nn.Linear(12, 2))
+
+
+IMAGE, ROWS = torch.zeros(2, 2, 6, 6), torch.zeros(2, 4)
+AS_A_PERSON_NAMES = {
+    "the input padded is the input": (
+        pooled(stem=Padded(2, 3, by_module=False), relu=nn.ReLU(), body=conv()),
+        IMAGE,
+        ["relu", "pool"],
+    ),
+    "also where it was normalised before": (
+        pooled(norm=nn.BatchNorm2d(2), stem=Padded(2, 3, by_module=True), relu=nn.ReLU(), body=conv()),
+        IMAGE,
+        ["stem", "pool"],
+    ),
+    "a padding belongs to the layer that reads it": (
+        pooled(stem=conv(2), relu=nn.ReLU(), one=Padded(3, 3, by_module=True), two=Padded(3, 3, by_module=False)),
+        IMAGE,
+        ["relu", "one", "pool"],
+    ),
+    "a sequence that comes again is a block": (
+        pooled(stem=conv(2), blocks=nn.Sequential(*mixers(3))),
+        IMAGE,
+        ["stem", "blocks.0", "blocks.1", "blocks.2"],
+    ),
+    "a sequence that stands alone is none": (
+        pooled(stem=conv(2), body=nn.Sequential(conv(), nn.ReLU(), conv()), other=conv(), last=conv()),
+        IMAGE,
+        ["stem", "body.1", "body.2", "other", "pool"],
+    ),
+    "nor is one that comes again around one layer": (
+        pooled(a=nn.Sequential(conv(2), nn.ReLU()), b=nn.Sequential(conv(), nn.ReLU()), c=conv()),
+        IMAGE,
+        ["a", "b", "pool"],
+    ),
+    "an attention and a perceptron make a block": (
+        chain_of(*(Both(Attending(), Thinking()) for _ in range(3))),
+        ROWS,
+        ["stem", "blocks.0", "blocks.1", "blocks.2"],
+    ),
+    "two attentions make a stage": (
+        chain_of(*(Both(Attending(), Attending()) for _ in range(2))),
+        ROWS,
+        ["stem", *(f"blocks.{stage}.layer.{part}" for stage in (0, 1) for part in (0, 1))],
+    ),
+    "what does not come again is a stage around any two": (
+        chain_of(Both(Attending(), Thinking()), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)),
+        ROWS,
+        ["stem", "blocks.0.layer.0", "blocks.0.layer.1", "blocks.1", "blocks.2", "blocks.3"],
+    ),
+    "half of the layers are a block where it comes again": (
+        nn.Sequential(nn.LayerNorm(4), Attending(), Attending(), nn.Tanh()),
+        ROWS,
+        ["1", "2"],
+    ),
+    "a block ends before the norm behind it": (
+        Both(nn.Sequential(*(Attending() for _ in range(3)), nn.LayerNorm(4)), nn.Linear(4, 3)),
+        ROWS,
+        ["layer.0.0", "layer.0.1", "layer.0.2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", AS_A_PERSON_NAMES)
+def test_what_is_offered_by_default_is_what_a_person_would_list(rule):
+    network, example, expected = AS_A_PERSON_NAMES[rule]
+    assert blocks_of(network, example) == expected
+
+
+def test_a_flat_view_of_what_is_offered_is_not_offered_again():
+    network = Chain(stem=conv(2), relu=nn.ReLU(), fc=nn.Linear(3 * 36, 2))
+    assert blocks_of(network, IMAGE) == ["relu"]
+    assert "view" in [cut.name for cut in capture(network, IMAGE).cuts]
+
+
+class Sums(nn.Module):
+    """Three sums outside modules; beside the first two something else crosses."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three, self.last = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x):
+        a = self.one(x)
+        return self.last(self.three(self.two(a + x) + a) + a)
+
+
+def test_a_numbered_operation_is_called_after_the_module_before_it():
+    halves = capture(Sums(), ROWS)
+    assert [cut.name for cut in halves.blocks] == ["three.add"]
+    assert halves.find("add:3").name == "three.add"
+
+
+class Dropping(nn.Module):
+    """One dropout module, called at the beginning and at the end of an encoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.last = _Encoder(), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(self.encoder(x) ** 2)
+
+
+class _Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop, self.one, self.two = nn.Dropout(), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.drop(self.two(self.drop(torch.tanh(self.one(x)))))
+
+
+def test_a_module_called_again_names_nothing_where_one_around_it_ends_too():
+    names = [cut.name for cut in capture(Dropping().eval(), ROWS).cuts]
+    assert "encoder" in names
+    assert "encoder.drop:2" not in names

@@ -11,7 +11,7 @@ from torch import Tensor
 from modelstitch.activations.run import Activations, autocast
 from modelstitch.compute import Precision
 from modelstitch.cut import Bottom
-from modelstitch.data import Batch, side_inputs
+from modelstitch.data import Batch
 from modelstitch.parallel import ranks
 from modelstitch.support.progress import track
 from modelstitch.support.tensors import call
@@ -42,4 +42,4 @@ class OwnStatistics:
             batch = self.examples.batch(ranks().part(whole)).to(self._home)
             with torch.no_grad(), autocast(self._precision, batch.inputs):
                 below = [call(bottom, batch.inputs) for bottom in bottoms]
-            yield below, Batch(side_inputs(batch.inputs), batch.targets, batch.mask)
+            yield below, batch.without_main()

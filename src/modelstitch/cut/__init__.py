@@ -1,10 +1,11 @@
 """Cutting a network where exactly one tensor crosses: bottom, top, and the list of legal cuts.
 
 Two ways lead there: ``exported`` splits the graph of ``torch.export``, ``replayed`` falls back on hooks. ``place``
-picks one cut a block and names them, ``trace`` reads a graph, ``lengths`` tells its varying lengths, ``part`` holds the
-captured network and its halves, ``form`` what it is called with and what form its answer has, ``run`` the module that
-runs a half and ``spelling`` its graph in plain values, ``norms`` gives a half batch statistics, ``identity`` says which
-networks compute the same, ``frozen`` is the frozen network below them all.
+picks one cut a block and names them, ``trace`` reads a graph, ``told`` says which values count as crossing,
+``lengths`` tells its varying lengths, ``part`` holds the captured network and its halves, ``form`` what it is called
+with and what form its answer has, ``run`` the module that runs a half and ``spelling`` its graph in plain values,
+``norms`` gives a half batch statistics, ``identity`` says which networks compute the same, ``frozen`` is the frozen
+network below them all.
 """
 
 from modelstitch.cut.capture import bottom, capture, cuts, top

@@ -60,7 +60,9 @@ def _found(network: nn.Module, view: nn.Module, args: tuple[Tensor, ...], kwargs
 def cuts(network: nn.Module, example: Example, *, every: bool = False) -> list[Cut]:
     """The legal cuts of a network, in order.
 
-    A place is legal when exactly one tensor that depends on the main input's values is live there.
+    A place is legal when exactly one tensor that depends on the main input's values is live there. What is told from
+    token ids alone, such as which of them are padding, counts as little as a mask that is given: see
+    `modelstitch.cut.told`.
 
     Args:
         network: any module; untouched.

@@ -26,11 +26,12 @@ from torch.utils import _pytree as pytree
 from modelstitch.cut.form import Entry, Form, input_names
 from modelstitch.cut.frozen import pair_up, standard_attention
 from modelstitch.cut.identity import identity_of_graph
-from modelstitch.cut.lengths import expression, size_from
+from modelstitch.cut.lengths import SHAPE_OPERATORS, expression, size_from
 from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut
 from modelstitch.cut.run import Run, containers_of, followed, modules_of
-from modelstitch.cut.trace import SHAPE_OPERATORS, Trace
+from modelstitch.cut.told import weights_among
+from modelstitch.cut.trace import Trace
 from modelstitch.cut.untouched import own_state
 from modelstitch.cut.wiring import Wiring
 
@@ -56,7 +57,7 @@ class Exported(Capture):
         self._check_bit_equal(inputs, len(args), list(kwargs))
         modules = modules_of(view)
         self._containers = containers_of(modules)
-        self._trace = Trace(self._whole, modules, inputs)
+        self._trace = Trace(self._whole, modules, inputs, weights_among(self._names, view.state_dict()))
         self.wiring = Wiring(view, graph, self._trace.node_of, self._names)
         self._side = {n for n in graph.nodes if n.op == "placeholder" and n is not self._trace.main}
         self.cuts = self._trace.cuts
@@ -90,22 +91,31 @@ class Exported(Capture):
         return self._run(graph)
 
     def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
-        start = self._trace.node_of[cut.name]
-        output = next(iter(reversed(self._whole.graph.nodes)))
-        needed = _ancestors([output], stop=start)
-        graph = Graph()
-        copied: dict[Node, Any] = {start: graph.placeholder(self._trace.main.name)}
+        start, main, needed = self._trace.node_of[cut.name], self._trace.main, self._above(cut)
+        beside, graph = set(self._side), Graph()
+        if self.takes_main(cut):
+            beside.add(main)
+            copied: dict[Node, Any] = {start: graph.placeholder(f"at_{start.name}")}
+        else:
+            copied = {start: graph.placeholder(main.name)}
         for node in self._whole.graph.nodes:
-            if node is start or node is self._trace.main:
-                continue
-            if node.op == "placeholder" or node in needed:
+            if node is not start and (node in beside or (node in needed and node is not main)):
                 # Lengths asked of tensors are told from the one tensor at hand; side inputs still answer themselves.
                 copied[node] = (
                     size_from(graph, copied[start], start, expression(node))
-                    if node.target in SHAPE_OPERATORS and node.args[0] not in self._side
+                    if node.target in SHAPE_OPERATORS and node.args[0] not in beside
                     else graph.node_copy(node, lambda n: copied[n])
                 )
         return self._run(graph), Form(self._spec)
+
+    def _above(self, cut: Cut) -> set[Node]:
+        """What the output is computed from, above a cut."""
+        output = next(iter(reversed(self._whole.graph.nodes)))
+        return _ancestors([output], stop=self._trace.node_of[cut.name])
+
+    def takes_main(self, cut: Cut) -> bool:
+        """See :class:`Capture`: whether something above is told from the main input."""
+        return self._trace.main in self._above(cut)
 
     def _run(self, graph: Graph) -> Run:
         graph.lint()

@@ -10,6 +10,7 @@ import torch
 from torch.fx import Graph, Node
 
 aten = torch.ops.aten
+SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})
 
 
 def expression(node: Node, dim: int | None = None) -> Any:

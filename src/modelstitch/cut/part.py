@@ -21,7 +21,7 @@ from modelstitch.cut.identity import identity_of_modules
 from modelstitch.cut.norms import switching
 from modelstitch.cut.place import Cut, checked_kind
 from modelstitch.errors import CutNotFound, IllegalCut, SettingError, ShapeMismatch, did_you_mean
-from modelstitch.support.tensors import Kind
+from modelstitch.support.tensors import Inputs, Kind, leaves
 
 # Not `typing.Self`: the run-time shape checks of the tests cannot read it on a method.
 P = TypeVar("P", bound="Part")
@@ -36,7 +36,8 @@ class Part(nn.Module):
     Attributes:
         name: class name of the network that it is a half of, for messages.
         cut: where.
-        entries: the inputs of the network, the main input first.
+        entries: what it is called with, in order: the inputs of the network, the main input first. A top takes the
+            tensor at its cut in place of the first, and behind it the main input too where it needs that.
         own_statistics: whether its batch norms keep statistics of their own.
     """
 
@@ -62,7 +63,7 @@ class Part(nn.Module):
                 f"{type(self).__name__} of {self.name} at {self.cut.name!r}, with {given} tensors in order"
                 + (f" and {', '.join(kwargs)} by keyword" if kwargs else ""),
                 f"a network that was captured with {', '.join(entry.name for entry in self.entries)}",
-                "give each of them once: a top takes the tensor at the cut in place of the first",
+                "give each of them once, for a top the tensor at the cut before them",
             )
         return [kwargs[name] for name in names]
 
@@ -134,7 +135,33 @@ def shared_bottoms(halves: Sequence[Bottom]) -> Callable[[Tensor], list[Tensor]]
 
 
 class Top(Part):
-    """The layers after a cut: activations to outputs. It never runs the layers below."""
+    """The layers after a cut: activations to outputs. It never runs the layers below.
+
+    Where they use what is told from token ids alone (which of them are padding, see `modelstitch.cut.told`), it takes
+    the main input too, behind the tensor at the cut: ``top(activation, ids)``, ``top(activation, input_ids=ids)``.
+    """
+
+    @property
+    def takes_main(self) -> bool:
+        """Whether the main input of the network is handed to it as well."""
+        return self.entries[:1] == self.entries[1:2]
+
+    def after(self, activation: Tensor, beside: Inputs, main: Tensor | None = None) -> Any:
+        """The outputs for a tensor at the cut.
+
+        Args:
+            activation: the tensor.
+            beside: the inputs of a network but its main input, in order or by name; what this one does not take is
+                left out.
+            main: the main input, where it is token ids.
+        """
+        names = [entry.name for entry in self.entries[1:]]
+        first, sides = (names[:1], names[1:]) if self.takes_main else ([], names)
+        # A main input that is missing is refused by name, as any other is.
+        handed = {name: main for name in first if main is not None}
+        if isinstance(beside, Mapping):
+            return self(activation, **handed, **{name: one for name, one in beside.items() if name in sides})
+        return self(activation, **handed, **dict(zip(sides, leaves(beside), strict=False)))
 
 
 class Capture(ABC):
@@ -235,10 +262,17 @@ class Capture(ABC):
     def top(self, cut: str | Cut) -> Top:
         """The layers after the cut: ``top(bottom(x))`` equals the network bit for bit."""
         found = self.find(cut)
-        return self._half(Top, found, *self._top(found))
+        main = self.entries[:1] if self.takes_main(found) else ()
+        return self._half(Top, found, *self._top(found), main)
 
-    def _half(self, side: type[P], cut: Cut, run: nn.Module, finish: Callable[[Any], Any]) -> P:
-        half = side(self.name, cut, self.entries, run, finish)
+    def takes_main(self, cut: Cut) -> bool:
+        """Whether the layers after a cut take the main input too, for what is told from it."""
+        return False
+
+    def _half(
+        self, side: type[P], cut: Cut, run: nn.Module, finish: Callable[[Any], Any], more: tuple[Entry, ...] = ()
+    ) -> P:
+        half = side(self.name, cut, (*more, *self.entries), run, finish)
         _CAPTURE_OF[half] = self
         return half
 

@@ -3,11 +3,15 @@
 Both ways of cutting (export and replay) describe what they found as a list of :class:`Place`; the choice of one cut a
 block and the names depend on nothing else, so both ways name alike.
 
-- A *block* is a module of a class of its own (not a plain container) that holds at least two conv or linear layers,
-  but less than half of the network's, whose output is a legal cut, and that is not a stage: a module around two or more
-  such modules. Nothing inside a block is offered.
+- A *block* is a module of a class of its own that holds at least two conv or linear layers, but less than half of the
+  network's (or half, where it comes again), whose output is a legal cut, and that is not a stage: a module around two
+  or more such modules. What comes again beside itself is a stage only around two of one class: an attention and a
+  perceptron, each with its own sum, make a block. A plain container can be a block where it comes again, with the same
+  classes of modules in it. Nothing inside a block is offered.
 - Between two conv or linear layers there may be several legal places (after the norm, the activation, the pooling).
-  One is offered before pooling and one after: the end of a module that holds layers, else the last one.
+  One is offered before pooling and one after: the end of a block, else of a module that holds layers, else the last one
+  that computes something. A padding before the next layer, a change of shape outside modules and the input padded are
+  no places of their own.
 """
 
 from __future__ import annotations
@@ -113,7 +117,10 @@ class Place:
         layers: number of conv and linear layers that ran before.
         kind: of the tensor.
         pooled: no positions are left, or a single one.
-        raw: the input itself in other clothes (normalised, flattened): no layer below, as many numbers.
+        raw: the input itself in other clothes (normalised, flattened, padded): nothing learnt below, or no layer and
+            as many numbers.
+        moves: the numbers of another place, padded or in another shape, at the end of no module.
+        behind: the name to fall back on where that of the operation would be numbered: ``head.add`` and not ``add:3``.
     """
 
     closed: tuple[str, ...]
@@ -123,6 +130,8 @@ class Place:
     kind: Kind
     pooled: bool
     raw: bool
+    moves: bool = False
+    behind: str = ""
 
 
 def inside(path: str, module: str) -> bool:
@@ -146,7 +155,13 @@ def pick_blocks(places: Sequence[Place], modules: Mapping[str, nn.Module], layer
     for index, place in enumerate(places):
         if not place.raw and not blocks.intersection(place.open):
             groups[place.layers, place.pooled].append(index)
-    return {_representative(group, places, modules, layers) for group in groups.values()}
+    # What a layer reads may be flat where nothing was pooled: the same numbers are offered once.
+    worth = [
+        group
+        for (below, pooled), group in groups.items()
+        if not (pooled and (below, False) in groups and all(places[index].moves for index in group))
+    ]
+    return {_representative(group, places, modules, layers, blocks) for group in worth}
 
 
 def _blocks(places: Sequence[Place], modules: Mapping[str, nn.Module], layers: Mapping[str, int]) -> set[str]:
@@ -154,20 +169,55 @@ def _blocks(places: Sequence[Place], modules: Mapping[str, nn.Module], layers: M
         path
         for place in places
         for path in place.closed
-        if 2 <= layers.get(path, 0) < layers.get("", 0) / 2 and not isinstance(modules[path], CONTAINERS)
+        if 2 <= layers.get(path, 0) <= layers.get("", 0) / 2
+        and (
+            _comes_again(path, modules, layers) or not (_is_half(path, layers) or isinstance(modules[path], CONTAINERS))
+        )
     }
     smallest = {path for path in candidates if not any(inside(other, path) for other in candidates)}
-    # A squeeze-and-excite inside a block is the only candidate in it; a stage holds several blocks.
-    return {path for path in candidates if sum(inside(other, path) for other in smallest) < 2}
+
+    def is_stage(path: str) -> bool:
+        # A squeeze-and-excite inside a block is the only candidate in it; a stage holds several blocks.
+        alike = Counter(_sort(modules[one]) for one in candidates if inside(one, path))
+        several = sum(inside(one, path) for one in smallest) > 1
+        return max(alike.values(), default=0) > 1 or (several and not _comes_again(path, modules, layers))
+
+    return {path for path in candidates if not is_stage(path)}
+
+
+def _is_half(path: str, layers: Mapping[str, int]) -> bool:
+    return 2 * layers[path] == layers[""]
+
+
+def _comes_again(path: str, modules: Mapping[str, nn.Module], layers: Mapping[str, int]) -> bool:
+    """Whether another module beside it is like it, and holds layers as well."""
+    above, _, name = path.rpartition(".")
+    beside = modules[above].named_children() if above in modules else ()
+    return any(
+        other != name and layers.get(f"{above}.{other}".lstrip("."), 0) > 1 and _sort(one) == _sort(modules[path])
+        for other, one in beside
+    )
+
+
+def _sort(module: nn.Module) -> tuple[str, ...]:
+    """What makes two modules alike: their class, and of containers the classes that they hold."""
+    held = [type(child).__name__ for child in module.children()] if isinstance(module, CONTAINERS) else []
+    return type(module).__name__, *held
 
 
 def _representative(
-    group: list[int], places: Sequence[Place], modules: Mapping[str, nn.Module], layers: Mapping[str, int]
+    group: list[int],
+    places: Sequence[Place],
+    modules: Mapping[str, nn.Module],
+    layers: Mapping[str, int],
+    blocks: set[str],
 ) -> int:
-    def ends_layers(index: int) -> bool:
-        return any(layers.get(p, 0) and any(modules[p].children()) for p in places[index].closed)
+    def rank(index: int) -> tuple[bool, bool, bool, int]:
+        closed = places[index].closed
+        ends_layers = any(layers.get(path, 0) and any(modules[path].children()) for path in closed)
+        return not blocks.isdisjoint(closed), ends_layers, not places[index].moves, index
 
-    return max(group, key=lambda index: (ends_layers(index), index))
+    return max(group, key=rank)
 
 
 def names_of(places: Sequence[Place], picked: set[int]) -> list[tuple[str, tuple[str, ...]]]:
@@ -175,20 +225,31 @@ def names_of(places: Sequence[Place], picked: set[int]) -> list[tuple[str, tuple
 
     A place is called after the outermost module that it ends and that holds no other offered cut: ``layer2.1`` and not
     ``layer2``, ``features.4`` and not ``features.4.2``. A name that comes again gets ``:2``, ``:3``.
+    But an operation outside modules, whose number would count what no person counts, is called after the module that
+    ran before it, and an end of a module that is called again (a dropout) after one around it that ends there as well.
     """
+    ended = Counter(path for place in places for path in place.closed)
     offered = [(index, path) for index in picked for path in (*places[index].closed, places[index].operation)]
     chosen = []
     for index, place in enumerate(places):
         holds_other = [any(i != index and inside(p, path) for i, p in offered) for path in place.closed]
         free = [path for path, holds in zip(place.closed, holds_other, strict=True) if not holds]
-        chosen.append(free[0] if free else place.closed[-1] if place.closed else place.operation)
+        once = [path for path in place.closed if ended[path] == 1]
+        if free and (ended[free[0]] == 1 or not once):
+            chosen.append(free[0])
+        elif place.closed:
+            chosen.append((once or place.closed)[-1])
+        else:
+            chosen.append(place.behind if index in picked and place.behind else place.operation)
     # The two ends of a network have these names, whatever its modules are called.
     ends = ["input", "output"]
     unique = numbered([*ends, *chosen])[len(ends) :]
     taken = {*ends, *unique}
     named = []
     for place, name in zip(places, unique, strict=True):
-        aliases = tuple(path for path in place.closed if path not in taken)
+        # Where another name was found, an operation still answers to its own.
+        known = place.closed or (place.operation,)
+        aliases = tuple(path for path in known if path not in taken)
         taken.update(aliases)
         named.append((name, aliases))
     return named

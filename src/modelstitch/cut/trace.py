@@ -1,15 +1,16 @@
 """Reading an exported graph: where exactly one tensor is live, and what stands there.
 
-*Data* nodes are those that depend on the main input's values; asking for a shape is not depending on values. After
-each data node the live tensors are those that some later data node or the output still uses. Where that is exactly one
-tensor, with the batch on its first axis, the graph can be cut.
+*Data* nodes are those that depend on the main input's values; asking for a shape is not depending on values, and a
+mask that is told from token ids counts as little (see ``told``). After each data node the live tensors are those that
+some later data node or the output still uses. Where that is exactly one tensor, with the batch on its first axis, the
+graph can be cut.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -22,12 +23,16 @@ from modelstitch.cut.axes import Channels
 from modelstitch.cut.lengths import expression, sizes
 from modelstitch.cut.operators import operator_name
 from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
+from modelstitch.cut.told import data_among
 from modelstitch.support.tensors import Kind, kind_of
 
 aten = torch.ops.aten
-SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})
 _CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d"}
 _LINEARS = {"linear", "addmm", "mm"}
+_VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
+_PADS = {"pad", "constant_pad_nd"}
+_EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
+_MOVES = _PADS | _VIEWS | _EXCHANGES | {"clone", "alias", "contiguous", "dropout", "feature_dropout"}
 
 
 class Trace:
@@ -39,19 +44,21 @@ class Trace:
         main: the placeholder of the main input.
     """
 
-    def __init__(self, whole: GraphModule, modules: Mapping[str, nn.Module], inputs: Sequence[Tensor]) -> None:
-        self._nodes = list(whole.graph.nodes)
-        self.main = next(node for node in self._nodes if node.op == "placeholder")
-        self._data = self._data_nodes()
+    def __init__(
+        self, whole: GraphModule, modules: Mapping[str, nn.Module], inputs: Sequence[Tensor], weights: Collection[Node]
+    ) -> None:
+        nodes = list(whole.graph.nodes)
+        self.main = next(node for node in nodes if node.op == "placeholder")
+        self._data, self._unlearnt = data_among(nodes, self.main, weights)
         self._index = {node: i for i, node in enumerate(self._data)}
         spelled = [".".join(part for part in (path_of(n), operator_name(n)) if part) for n in self._data]
         self._operation_name = dict(zip(self._data, numbered(spelled), strict=True))
         self._last_use = {node: self._find_last_use(node) for node in self._data}
         self._last_in = self._find_module_ends()
         self._count_layers(whole, inputs)
-        self._channels = Channels(self._nodes, self.main)
+        self._channels = Channels(nodes, self.main)
         legal = self._legal_nodes()
-        # A tensor that is returned and used again is a cut like any other; `output` is used no more.
+        # What is returned and used again is a cut like any other; `output` is used no more.
         inner = [node for node in legal if node is not self.main and self._index.keys() & node.users.keys()]
         places = [self._place(node) for node in inner]
         picked = pick_blocks(places, modules, self._layers_inside)
@@ -70,15 +77,8 @@ class Trace:
 
     # -- liveness ------------------------------------------------------------------------------------------------
 
-    def _data_nodes(self) -> list[Node]:
-        data = {self.main}
-        for node in self._nodes:
-            if node.target not in SHAPE_OPERATORS and node.op != "output" and data.intersection(node.all_input_nodes):
-                data.add(node)
-        return [node for node in self._nodes if node in data]
-
     def _find_last_use(self, node: Node) -> int:
-        """Index of the last data node that uses this one; past the end when it is an output; itself when unused."""
+        """Index of the last data node that uses this one; past the end when it is an output; before it when unused."""
         uses = [len(self._data) if user.op == "output" else self._index.get(user, -1) for user in node.users]
         return max(uses, default=self._index[node])
 
@@ -130,8 +130,23 @@ class Trace:
         kind, shape = self._kind(node), sizes(node)
         pooled = kind == "vector" or (kind == "map" and all(size == 1 for size in shape[2:]))
         below = self._layers_before[index]
-        raw = below == 0 and bool(math.prod(shape) == math.prod(sizes(self.main)))
-        return Place(closed, still_open, self._operation_name[node], below, kind, pooled, raw)
+        raw = below == 0 and self._is_raw(node)
+        moves = operator_name(node) in (_PADS if closed else _MOVES)
+        return Place(
+            closed, still_open, self._operation_name[node], below, kind, pooled, raw, moves, self._behind(node)
+        )
+
+    def _is_raw(self, node: Node) -> bool:
+        same = node in self._unlearnt or math.prod(sizes(node)) == math.prod(sizes(self.main))
+        return same or (operator_name(node) in _PADS and all(map(self._is_raw, node.all_input_nodes)))
+
+    def _behind(self, node: Node) -> str:
+        """A numbered operation outside modules, after the outermost module that gave the last of what it reads."""
+        one: Node | None = node
+        while one and not _calls(one):
+            one = max((n for n in one.all_input_nodes if n in self._index), key=self._index.__getitem__, default=None)
+        numbered = ":" in self._operation_name[node] and one not in (None, node)
+        return f"{_calls(one)[0][1]}.{operator_name(node)}" if one and numbered else ""
 
     def _aliases_of_end(self, node: Node, named: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
         """The modules whose end is the end of the network."""

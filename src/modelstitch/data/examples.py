@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from modelstitch.errors import DataError, SettingError
-from modelstitch.support.tensors import Inputs, all_finite, leaves
+from modelstitch.support.tensors import Inputs, all_finite, is_ids, leaves
 
 E = TypeVar("E", bound="Examples")
 
@@ -34,11 +34,13 @@ class Batch:
         inputs: what a network is called with; axis 0 of every tensor counts the examples.
         targets: what the task reads, of the same examples; None where there are none.
         mask: which positions of the inputs are real and which are padding, ``(n, length)``; None where all are real.
+        main: the main input, where the inputs are without it and it is token ids (see `without_main`).
     """
 
     inputs: Inputs
     targets: Any = None
     mask: Tensor | None = None
+    main: Tensor | None = None
 
     @property
     def n(self) -> int:
@@ -51,11 +53,24 @@ class Batch:
 
     def to(self, device: str | torch.device) -> Batch:
         """The same batch with every tensor on a device."""
-        return Batch(*(moved(part, device) for part in (self.inputs, self.targets, self.mask)))
+        return Batch(*(moved(part, device) for part in self._parts))
 
     def part(self, rows: slice) -> Batch:
         """Some of the examples, in their order."""
-        return Batch(*(picked(part, rows) for part in (self.inputs, self.targets, self.mask)))
+        return Batch(*(picked(part, rows) for part in self._parts))
+
+    def without_main(self) -> Batch:
+        """The same batch as a top is given it: its inputs are the side inputs.
+
+        Of token ids a top may compute anew what is told from them alone, such as which of them are padding; so the main
+        input is noted beside the others where it is ids, and is not handed on where it is measured values.
+        """
+        main = leaves(self.inputs)[0]
+        return Batch(side_inputs(self.inputs), self.targets, self.mask, main if is_ids(main) else None)
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return self.inputs, self.targets, self.mask, self.main
 
 
 class Examples(ABC):
@@ -82,8 +97,7 @@ class Examples(ABC):
 
     def without_main(self, index: Tensor | slice) -> Batch:
         """The examples without their main input: side inputs, targets and mask, for a top that is given the rest."""
-        batch = self.batch(index)
-        return Batch(side_inputs(batch.inputs), batch.targets, batch.mask)
+        return self.batch(index).without_main()
 
     @property
     @abstractmethod

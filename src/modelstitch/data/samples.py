@@ -18,7 +18,7 @@ from torch import Tensor
 from modelstitch.data.examples import Batch, Examples, check_finite, copied, picked
 from modelstitch.data.transforms import augment
 from modelstitch.errors import DataError
-from modelstitch.support.tensors import fingerprint
+from modelstitch.support.tensors import fingerprint, is_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +79,9 @@ class Samples(Examples):
         return Batch(self.normalised(rows), copied(self.labels, index))
 
     def without_main(self, index: Tensor | slice) -> Batch:
-        """The labels alone: one input tensor has nothing beside it."""
-        return Batch((), picked(self.labels, index))
+        """The labels alone: one input tensor has nothing beside it, and only token ids are handed on."""
+        ids = is_ids(self.inputs) and not self.mean
+        return Batch((), picked(self.labels, index), None, copied(self.inputs, index) if ids else None)
 
     def batches(
         self, size: int = 256, order: Int[Tensor, " k"] | None = None, generator: torch.Generator | None = None

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from modelstitch.compute import home_of
 from modelstitch.cut import Capture, capture_of
 from modelstitch.cut.exported import Exported
 from modelstitch.cut.frozen import standard_attention
@@ -28,11 +27,11 @@ from modelstitch.errors import CannotFold
 from modelstitch.fold.affine import affine_of
 from modelstitch.fold.surgery import Stuck, Surgery
 from modelstitch.stitched import Stitched
-from modelstitch.support.seeding import generator
+from modelstitch.stitched.portable import example_of
+from modelstitch.support.tensors import call
 
 # Relative to the largest output, in float32: a fold that is right is off by rounding alone.
 _CLOSE = 1e-4
-_LENGTH = 5  # of a sentence, where the length may vary
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,11 +201,9 @@ def _rebuilt(view: nn.Module, surgery: Surgery, is_map: bool) -> nn.Module:
 @torch.no_grad()
 def _check_same(stitched: Stitched, network: nn.Module, projections: Collection[str], asked: str) -> None:
     """Refuse a folded network that does not answer as the stitched one does."""
-    entry = stitched.bottom.entries[0]
-    shape = [_LENGTH if size is None else size for size in entry.shape]
-    inputs = torch.randn(4, *shape, generator=generator("check of a fold")).to(home_of(network))
+    inputs = example_of(stitched.takes(), 4, network)
     with standard_attention():
-        expected, found = stitched.eval()(inputs), network(inputs)
+        expected, found = call(stitched.eval(), inputs), call(network, inputs)
     difference = float((found - expected).abs().max())
     if not difference <= _CLOSE * max(1.0, float(expected.abs().max())):
         found = f"answers that would differ by up to {difference:.3g}"

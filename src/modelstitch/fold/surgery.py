@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from modelstitch.cut import wiring as wires
-from modelstitch.cut.lengths import sizes
+from modelstitch.cut.lengths import SHAPE_OPERATORS, sizes
 from modelstitch.cut.operators import operator_name
-from modelstitch.cut.trace import SHAPE_OPERATORS, path_of
+from modelstitch.cut.trace import path_of
 from modelstitch.cut.wiring import Wiring
 from modelstitch.symmetries import groups
 

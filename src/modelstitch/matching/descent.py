@@ -193,7 +193,7 @@ def _step(runs: Sequence[_Run], below: Sequence[Tensor], batches: Sequence[Batch
 def _loss(run: _Run, activation: Tensor, batch: Batch, way: _Way) -> Tensor:
     """The mean over the batch; over several processes, whose parts are uneven, the sum over this one's part."""
     with autocast(way.by.precision, activation):
-        outputs: Any = run.stitched.above(activation, batch.inputs)
+        outputs: Any = run.stitched.above(activation, batch)
     if not run.checked:
         # Once is enough, and looking at the targets waits for a device that computes.
         way.by.check_outputs(outputs, batch, way.task)
@@ -269,4 +269,4 @@ def reestimate(stitched: Stitched, source: OwnStatistics, seed: int, batch_size:
     with torch.no_grad():
         for whole, ((activation,), batch) in zip(torch.split(order, batch_size), steps, strict=True):
             with among(ranks().sharing(len(whole))):
-                stitched.above(activation, batch.inputs)
+                stitched.above(activation, batch)

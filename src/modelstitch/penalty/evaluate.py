@@ -143,7 +143,7 @@ def _one_pass(
         for position, (one, activation) in enumerate(zip(stitched, activations, strict=True)):
             if position in failures:
                 continue
-            outputs = one.above(activation, batch.inputs)
+            outputs = one.above(activation, batch)
             task.check(outputs, batch)
             try:
                 parts[position].append(task.judge(outputs, batch))
@@ -174,7 +174,7 @@ def _below(
     home = home_of(stitched[0])
     for index in ranks().turns(torch.split(order, size)):
         batch = sources.examples.batch(index).to(home)
-        yield [call(one.bottom, batch.inputs) for one in stitched], sources.examples.without_main(index).to(home)
+        yield [call(one.bottom, batch.inputs) for one in stitched], batch.without_main()
 
 
 @contextlib.contextmanager

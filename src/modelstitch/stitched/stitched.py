@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from modelstitch.cut import Bottom, Entry, Top
+from modelstitch.data import Batch
 from modelstitch.stitched.portable import Portable
 from modelstitch.stitches import Stitch
-from modelstitch.support.tensors import Inputs
 
 
 class Stitched(Portable):
@@ -40,8 +39,11 @@ class Stitched(Portable):
         self.bottom, self.stitch, self.top = bottom, stitch, top
 
     def takes(self) -> tuple[Entry, ...]:
-        """What the bottom takes, and behind it the side inputs that the top's network alone takes."""
+        """What the bottom takes, and behind it what the top's network alone takes."""
         known = {entry.name for entry in self.bottom.entries}
+        if not self.bottom.entries[0].keyword:
+            # In order, the main input is the first of both networks, whatever each calls it.
+            known.update(entry.name for entry in self.top.entries[:1])
         return (*self.bottom.entries, *(entry for entry in self.top.entries[1:] if entry.name not in known))
 
     def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
@@ -49,21 +51,20 @@ class Stitched(Portable):
 
         Side inputs go to both halves, and to one alone where the other half's network does not take them.
         """
-        lower = [entry.name for entry in self.bottom.entries]
-        upper = [entry.name for entry in self.top.entries]
+        lower, upper = ([entry.name for entry in half.entries] for half in (self.bottom, self.top))
         # What neither knows is left to the bottom, which refuses it.
         below = {name: tensor for name, tensor in kwargs.items() if name in lower or name not in upper}
-        above = {name: tensor for name, tensor in kwargs.items() if name in upper[1:] and name != lower[0]}
-        return self.top(self.stitch(self.bottom(*args[: len(lower)], **below)), *args[1 : len(upper)], **above)
+        above = {name: tensor for name, tensor in kwargs.items() if name in upper[1:]}
+        if not self.top.takes_main:
+            above.pop(lower[0], None)
+        beside = args[0 if self.top.takes_main else 1 :][: len(upper) - 1]
+        return self.top(self.stitch(self.bottom(*args[: len(lower)], **below)), *beside, **above)
 
-    def above(self, activation: Tensor, beside: Inputs) -> Any:
+    def above(self, activation: Tensor, batch: Batch) -> Any:
         """The top's outputs for what the bottom gives.
 
         Args:
             activation: at the bottom's cut.
-            beside: the side inputs, in order or by name; those that the top's network does not take are left out.
+            batch: the examples without their main input, as `Examples.without_main` gives them.
         """
-        mapped, upper = self.stitch(activation), [entry.name for entry in self.top.entries[1:]]
-        if isinstance(beside, Mapping):
-            return self.top(mapped, **{name: tensor for name, tensor in beside.items() if name in upper})
-        return self.top(mapped, *beside[: len(upper)])
+        return self.top.after(self.stitch(activation), batch.inputs, batch.main)

@@ -15,7 +15,7 @@ from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.data import Batch, Examples, side_inputs
 from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
 from modelstitch.networks import Network, check_raw
-from modelstitch.support.tensors import call
+from modelstitch.support.tensors import call, leaves
 from modelstitch.tasks import Task, answer_of, guess
 
 _CHECKED = 64
@@ -124,9 +124,7 @@ def check_identity(one: Network, cuts: Sequence[Cut], examples: Examples) -> Non
         expected = pytree.tree_leaves(call(one.captured.top("input"), inputs))
         for cut in dict.fromkeys(cuts):
             activation = call(one.captured.bottom(cut), inputs)
-            beside = side_inputs(inputs)
-            top = one.captured.top(cut)
-            given = top(activation, **beside) if isinstance(beside, dict) else top(activation, *beside)
+            given = one.captured.top(cut).after(activation, side_inputs(inputs), leaves(inputs)[0])
             for found, wanted in zip(pytree.tree_leaves(given), expected, strict=True):
                 if isinstance(wanted, Tensor) and not torch.equal(found, wanted):
                     difference = float((found - wanted).abs().max())

@@ -69,6 +69,10 @@ class _Noise(Capture):
     def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
         return self._of.captured._top(cut)
 
+    def takes_main(self, cut: Cut) -> bool:
+        """As of the network that is replaced."""
+        return self._of.captured.takes_main(cut)
+
     def _crossing(self, name: str) -> Sequence[str] | None:
         return self._of.captured._crossing(name)
 

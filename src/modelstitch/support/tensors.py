@@ -114,6 +114,16 @@ def leaves(inputs: Inputs) -> list[Tensor]:
     return list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
 
 
+def is_ids(tensor: Tensor) -> bool:
+    """Whether a tensor is token ids, by its type: whole numbers of 32 or 64 bits; bytes of an image are none.
+
+    Example:
+        >>> is_ids(torch.tensor([3])), is_ids(torch.tensor([3.0])), is_ids(torch.tensor([3], dtype=torch.uint8))
+        (True, False, False)
+    """
+    return tensor.dtype in (torch.int32, torch.int64)
+
+
 def rows(activation: Tensor, kind: Kind) -> Tensor:
     """One row per position, one column per channel: what a position-wise stitch and a per-position measure see.
 

@@ -1,0 +1,91 @@
+"""What is learnt in a graph, and what is only told from token ids: the one rule of what counts as crossing a cut.
+
+Some of what a network computes from token ids is no activation: which tokens are padding, where a sentence ends, how
+long it is. A stitch does not map it, and the top computes it anew from the ids, which it is handed beside the tensor
+at its cut, as it is handed masks that are given as inputs.
+
+The rule: a value is *told* from the main input when all of these hold.
+
+- The main input is token ids: whole numbers of 32 or 64 bits. Measured values (floating point, the bytes of an image)
+  are never handed to a top.
+- On the way the ids are compared with one number (``ids != 0``) or asked for the position of the largest or smallest.
+  What is made of the ids themselves (a one-hot vector, the ids as numbers) is the input in other clothes, and counts.
+- Nothing *learnt* comes in: no tensor of the ``state_dict`` with more than one floating-point number, nor what is made
+  of one. The embedding of a position is learnt, also where the position is told, and crosses where it is made below a
+  cut and used above; made above, it is the top's own.
+
+Beware: it is the comparison that counts, not what it is for. A top makes every one that its own network makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from modelstitch.cut.lengths import SHAPE_OPERATORS, sizes
+from modelstitch.support.tensors import is_ids
+
+aten = torch.ops.aten
+_POSITIONS = frozenset({aten.argmax, aten.argmin})
+
+
+def weights_among(names: Mapping[Node, str], state: Mapping[str, Tensor]) -> set[Node]:
+    """The nodes that stand for something trained.
+
+    Args:
+        names: of the nodes that are tensors of the network.
+        state: the network's ``state_dict``.
+    """
+    # Numbers written into a forward come as tensors of one number: a saved half holds them beside its weights.
+    return {
+        node
+        for node, name in names.items()
+        if name in state and state[name].is_floating_point() and state[name].numel() > 1
+    }
+
+
+def data_among(nodes: Sequence[Node], main: Node, weights: Collection[Node]) -> tuple[list[Node], set[Node]]:
+    """The nodes whose values count as crossing: they depend on the main input's values, and are not told from it.
+
+    Of these, the second result holds those into which nothing learnt has come.
+
+    Args:
+        nodes: of a graph, in order.
+        main: the placeholder of the main input.
+        weights: the nodes that stand for something trained.
+    """
+    values, told, learnt, trained = {main}, set[Node](), set[Node](), set(weights)
+    for node in nodes:
+        given = set(node.all_input_nodes)
+        # Shapes and types are no values.
+        if node.op == "output" or node.target in SHAPE_OPERATORS or node.target is aten._assert_tensor_metadata.default:
+            continue
+        if not given & (values | told | learnt):
+            if given & trained:
+                trained.add(node)
+        elif given & (learnt | trained):
+            learnt.add(node)
+        elif not given & values or (is_ids(main.meta["val"]) and _tells(node, given & values)):
+            told.add(node)
+        else:
+            values.add(node)
+    crossing = {main, *learnt}
+    for node in reversed(nodes):
+        # Ids in another shape or type that are only compared are made anew as well.
+        if node in values and any(user in crossing or user.op == "output" for user in node.users):
+            crossing.add(node)
+    return [node for node in nodes if node in crossing], values
+
+
+def _tells(node: Node, ids: Collection[Node]) -> bool:
+    """Whether a node compares ids with one number, or asks at which position the largest or smallest is."""
+    value = node.meta.get("val")
+    if getattr(node.target, "overloadpacket", None) in _POSITIONS:
+        return True
+    # Yes or no for each of the ids; were it for each pair, or for each word, it would spell the ids out.
+    others = [one for one in node.all_input_nodes if one not in ids]
+    compares = isinstance(value, Tensor) and value.dtype == torch.bool and len(ids) == 1
+    return compares and all(size == 1 for one in others for size in sizes(one))
