@@ -146,6 +146,11 @@ class Padded(nn.Module):
         return F.conv2d(x, self.weight)
 
 
+class Coloured(nn.Module):
+    def forward(self, x):
+        return x.repeat(1, 3, 1, 1)
+
+
 class Residual(nn.Module):
     def __init__(self, *inner):
         super().__init__()
@@ -213,6 +218,11 @@ AS_A_PERSON_NAMES = {
         IMAGE,
         ["stem", "pool"],
     ),
+    "a grey image in three colours is the input": (
+        pooled(colours=Coloured(), stem=nn.Conv2d(6, 3, 1), body=conv()),
+        IMAGE,
+        ["stem", "pool"],
+    ),
     "a padding belongs to the layer that reads it": (
         pooled(stem=conv(2), relu=nn.ReLU(), one=Padded(3, 3, by_module=True), two=Padded(3, 3, by_module=False)),
         IMAGE,
@@ -249,7 +259,7 @@ AS_A_PERSON_NAMES = {
         ["stem", "blocks.0.layer.0", "blocks.0.layer.1", "blocks.1", "blocks.2", "blocks.3"],
     ),
     "half of the layers are a block where it comes again": (
-        nn.Sequential(nn.LayerNorm(4), Attending(), Attending(), nn.Tanh()),
+        nn.Sequential(nn.LayerNorm(4), Both(Attending(), Thinking()), Both(Attending(), Thinking()), nn.Tanh()),
         ROWS,
         ["1", "2"],
     ),
@@ -308,7 +318,7 @@ class _Encoder(nn.Module):
         self.drop, self.one, self.two = nn.Dropout(), nn.Linear(4, 4), nn.Linear(4, 4)
 
     def forward(self, x):
-        return self.drop(self.two(self.drop(torch.tanh(self.one(x)))))
+        return self.drop(self.two(torch.tanh(self.drop(self.one(x)))))
 
 
 def test_a_module_called_again_names_nothing_where_one_around_it_ends_too():

@@ -9,14 +9,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from fixtures import answer, images, vectors
+from modelstitch.activations import Sources
+from modelstitch.compute import Compute
 from modelstitch.cut import capture
 from modelstitch.data import Tokens
 from modelstitch.errors import IllegalCut, ShapeMismatch
 from modelstitch.fold import fold
 from modelstitch.matching import Direct, TaskLoss
+from modelstitch.networks import Network
 from modelstitch.stitched import Stitched, load_stitched
 from modelstitch.stitches import Affine, Identity
 from modelstitch.stitching import stitch_all
+from modelstitch.stitching.noise import noise
 from modelstitch.support.seeding import generator, seeded
 from modelstitch.support.tensors import call
 
@@ -101,9 +105,10 @@ def check_split(network, halves, lengths=(7, 4)):
             assert torch.equal(top(value, ids) if top.takes_main else top(value), expected)
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["made below", "made above"])
 @pytest.mark.parametrize("of", TOLD)
-def test_what_is_told_from_ids_does_not_cross(of):
-    network, halves = late(TOLD[of])
+def test_what_is_told_from_ids_does_not_cross(of, at_once):
+    network, halves = late(TOLD[of], at_once=at_once)
     assert {"one", "relu", "two"} <= set(names(halves))
     assert [halves.top(name).takes_main for name in ("input", "one", "two", "output")] == [False, True, True, False]
     check_split(network, halves)
@@ -129,6 +134,40 @@ def test_what_the_layers_above_make_of_a_mask_with_weights_of_their_own_is_their
 )
 def test_ids_have_32_or_64_bits(dtype, legal):
     assert ("two" in names(late(TOLD["which words are padding"], dtype)[1])) is legal
+
+
+class Counting(nn.Module):
+    """Needs the number of words where no words are left, beside which of them are real."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.one, self.last = nn.Embedding(WORDS, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, ids):
+        h = torch.tanh(self.one(self.embed(ids).mean(1)))
+        return self.last(h * (torch.arange(ids.shape[1]) * (ids != 0)).amax(1, True))
+
+
+def counting():
+    with seeded("counting"):
+        network = Counting().eval().requires_grad_(False)
+    return network, capture(network, ids_of(2))
+
+
+def test_a_top_that_takes_the_ids_tells_their_number_from_them():
+    network, halves = counting()
+    assert {"mean", "one", "tanh"} <= set(names(halves))
+    check_split(network, halves)
+
+
+def test_noise_in_place_of_a_bottom_leaves_the_tops_their_ids():
+    network, data = counting()[0], Tokens("words", ids_of(9).tolist(), torch.arange(9) % 3)
+    ready = Network("counting", network).ready(data.example, Compute())
+    cut = ready.captured.find("tanh")
+    noisy = noise(ready, [cut], Sources(data)).captured
+    assert noisy.top(cut).takes_main
+    value = noisy.bottom(cut)(ids_of(3))
+    assert torch.equal(noisy.top(cut)(value, ids_of(3)), ready.captured.top(cut)(value, ids_of(3)))
 
 
 # The canary: an image never reaches a top

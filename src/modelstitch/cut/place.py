@@ -170,9 +170,7 @@ def _blocks(places: Sequence[Place], modules: Mapping[str, nn.Module], layers: M
         for place in places
         for path in place.closed
         if 2 <= layers.get(path, 0) <= layers.get("", 0) / 2
-        and (
-            _comes_again(path, modules, layers) or not (_is_half(path, layers) or isinstance(modules[path], CONTAINERS))
-        )
+        and (_comes_again(path, modules) or not (_is_half(path, layers) or isinstance(modules[path], CONTAINERS)))
     }
     smallest = {path for path in candidates if not any(inside(other, path) for other in candidates)}
 
@@ -180,7 +178,7 @@ def _blocks(places: Sequence[Place], modules: Mapping[str, nn.Module], layers: M
         # A squeeze-and-excite inside a block is the only candidate in it; a stage holds several blocks.
         alike = Counter(_sort(modules[one]) for one in candidates if inside(one, path))
         several = sum(inside(one, path) for one in smallest) > 1
-        return max(alike.values(), default=0) > 1 or (several and not _comes_again(path, modules, layers))
+        return max(alike.values(), default=0) > 1 or (several and not _comes_again(path, modules))
 
     return {path for path in candidates if not is_stage(path)}
 
@@ -189,14 +187,11 @@ def _is_half(path: str, layers: Mapping[str, int]) -> bool:
     return 2 * layers[path] == layers[""]
 
 
-def _comes_again(path: str, modules: Mapping[str, nn.Module], layers: Mapping[str, int]) -> bool:
-    """Whether another module beside it is like it, and holds layers as well."""
+def _comes_again(path: str, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether another module beside it is like it."""
     above, _, name = path.rpartition(".")
     beside = modules[above].named_children() if above in modules else ()
-    return any(
-        other != name and layers.get(f"{above}.{other}".lstrip("."), 0) > 1 and _sort(one) == _sort(modules[path])
-        for other, one in beside
-    )
+    return any(other != name and _sort(one) == _sort(modules[path]) for other, one in beside)
 
 
 def _sort(module: nn.Module) -> tuple[str, ...]:

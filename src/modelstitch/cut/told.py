@@ -60,8 +60,8 @@ def data_among(nodes: Sequence[Node], main: Node, weights: Collection[Node]) -> 
     values, told, learnt, trained = {main}, set[Node](), set[Node](), set(weights)
     for node in nodes:
         given = set(node.all_input_nodes)
-        # Shapes and types are no values.
-        if node.op == "output" or node.target in SHAPE_OPERATORS or node.target is aten._assert_tensor_metadata.default:
+        # A shape is no value.
+        if node.op == "output" or node.target in SHAPE_OPERATORS:
             continue
         if not given & (values | told | learnt):
             if given & trained:
@@ -74,7 +74,7 @@ def data_among(nodes: Sequence[Node], main: Node, weights: Collection[Node]) -> 
             values.add(node)
     crossing = {main, *learnt}
     for node in reversed(nodes):
-        # Ids in another shape or type that are only compared are made anew as well.
+        # Ids in another shape or type that are only compared are made anew as well; what nothing uses crosses nowhere.
         if node in values and any(user in crossing or user.op == "output" for user in node.users):
             crossing.add(node)
     return [node for node in nodes if node in crossing], values
