@@ -2,11 +2,14 @@
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from captures import share_captures
 
 settings.register_profile("modelstitch", deadline=None)
 settings.load_profile("modelstitch")
@@ -31,3 +34,17 @@ def fmnist_small():
     from modelstitch.data import load
 
     return load("fashion_mnist", folder=Path(__file__).parent / "fashion_mnist_small")
+
+
+@pytest.fixture
+def _few_resamples(monkeypatch):
+    """Intervals from 50 redrawn sets: of a score that is no mean, each set takes a call, and 2,000 take seconds."""
+    penalty = import_module("modelstitch.penalty.penalty")
+    counts = penalty._counts
+    monkeypatch.setattr(penalty, "_counts", lambda n, seed, resamples: counts(n, seed, min(resamples, 50)))
+
+
+@pytest.fixture
+def _shared_captures(monkeypatch):
+    """Networks that are alike are captured once, in a test that calls the library many times."""
+    share_captures(monkeypatch)

@@ -355,6 +355,7 @@ def test_a_new_matching_is_reached_without_a_new_line(run, here, monkeypatch):
     check_refusal(run(*typed, "--set", "temprature=4.0"), "--by warm takes .*temperature", "did you mean 'temperature'")
 
 
+@pytest.mark.usefixtures("_few_resamples")
 def test_data_and_task_of_the_user(run, here):
     (here / "sums_here.py").write_text(SUMS)
     asked = ("stitch", "py:sums_here:small", "py:sums_here:other", "--data", "py:sums_here:numbers", "--no-controls")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,10 @@ from fixtures import NETWORKS, answer, captured
 from modelstitch import build, load_stitched
 from modelstitch.cut import capture
 from modelstitch.errors import BadFile, CannotExport, NotWritable
+from modelstitch.networks.resnet import ResNet
 from modelstitch.stitched import Stitched
 from modelstitch.stitches import Affine, BNAffineBN, Identity
+from modelstitch.support.seeding import seeded
 from modelstitch.support.tensors import call, each
 
 TESTS = Path(__file__).parents[1]
@@ -45,10 +48,16 @@ def pictures(rows):
     return torch.randn(rows, 1, 8, 8)
 
 
+def resnet(width):
+    """Two stages of one block."""
+    with seeded("saved", width):
+        return ResNet(2, 1, width, 1, 10)
+
+
 THREE = {
-    "cnn": (lambda: build("resnet18", seed=0, width=4, channels=1), pictures, "layer2.0"),
+    "cnn": (lambda: resnet(4), pictures, "layer2.0"),
     "transformer": (
-        lambda: build("vit", seed=0, depth=2, width=8, heads=2, channels=1, size=8),
+        lambda: build("vit", seed=0, depth=1, width=8, heads=2, channels=1, size=8),
         pictures,
         "blocks.0",
     ),
@@ -117,7 +126,7 @@ def test_a_stitch_of_the_user_s_own_is_saved(tmp_path):
 
 
 def test_memory_layout_is_kept(tmp_path):
-    network = build("resnet18", seed=0, width=4, channels=1).to(memory_format=torch.channels_last)
+    network = resnet(4).to(memory_format=torch.channels_last)
     halves = capture(network, pictures(2))
     cut = halves.find("layer2.0")
     check_saved(Stitched(halves.bottom(cut), Identity().build(cut, cut), halves.top(cut)), pictures(3), tmp_path)
@@ -208,10 +217,17 @@ def test_a_place_that_refuses_is_named(tmp_path):
         stitched_of("two inputs").save(tmp_path / "file" / "net")
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    stitched_of("two inputs").save(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    stitched_of("two inputs").save(tmp_path)
-    return tmp_path
+def folder(saved, tmp_path):
+    """A copy to be damaged."""
+    return shutil.copytree(saved, tmp_path / "net")
 
 
 def edited(folder, change):

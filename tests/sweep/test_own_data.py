@@ -46,6 +46,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.usefixtures("_few_resamples")
 def test_data_networks_and_task_may_be_the_users_own(here):
     store = Store(here / "run.sqlite")
     told = estimate(RECIPE, store.path, networks=here / "nets")
