@@ -552,11 +552,7 @@ WRONG = {
         "one set",
     ),
     "no scheme": (["cuts", "tim:resnet18"], "no scheme tim:", "did you mean 'timm'"),
-    "no column": (
-        ["stitch", "r0", "r1", "--data", "digits", "--label", "y"],
-        "no file with columns",
-        "leave label out",
-    ),
+    "no columns": (["stitch", "r0", "r0", "--data", "digits", "--label", "y"], "no file with columns", "leave label"),
     "other input": (
         ["stitch", "m0", "m1", "--data", "fashion_mnist", "--data-folder", str(SMALL)],
         "it refuses",
