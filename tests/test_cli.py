@@ -556,10 +556,12 @@ WRONG = {
     ),
     "kinds differ": (["stitch", "r0@layer1.0 -> m0@layer1"], "a map below and a vector above", "one kind"),
     "classes differ": (
-        ["stitch", "py:made_here:seven", "py:made_here:ten", "--data", "digits"],
-        "scores of 7|with 7|7 ",
+        ["stitch", "py:made_here:ten@1 -> py:made_here:seven@1", "--data", "digits"],
+        "7 scores",
         "one set",
     ),
+    "no scheme": (["cuts", "tim:resnet18"], "no scheme tim:", "did you mean 'timm'"),
+    "no columns": (["stitch", "r0", "r0", "--data", "digits", "--label", "y"], "no file with columns", "leave label"),
     "other input": (
         ["stitch", "m0", "m1", "--data", "fashion_mnist", "--data-folder", str(SMALL)],
         "it refuses",
@@ -650,6 +652,15 @@ def check_refusal(ended, found, do):
 @pytest.mark.parametrize(("typed", "found", "do"), WRONG.values(), ids=WRONG)
 def test_a_wrong_request_is_refused_in_three_lines(run, here, typed, found, do):
     check_refusal(run(*typed), found, do)
+
+
+def test_a_network_of_other_classes_lends_bottoms_and_that_is_said(run, here):
+    told = ("stitch", "py:made_here:seven", "py:made_here:ten", "--data", "digits", *QUICK)
+    ended = run(*told)
+    assert ended.code == 0
+    assert "py:made_here:seven: no test error" in ended.out
+    assert "left out: 1\n  1 × no head: 7 scores an example for 10 classes, such as py:made_here:ten -> " in ended.out
+    assert "left out: 1" in run(*told, "--json").err
 
 
 @pytest.mark.parametrize("typed", [["stich"], ["stitch"], ["stitch", "a", "--epochs", "two"], ["train", "mlp"]])

@@ -139,6 +139,10 @@ class TestFile:
         safetensors.torch.save_file(made.state_dict(), here / "tiny.safetensors")
         loaded = load_network("file:tiny.safetensors?architecture=py:my_networks_for_test:tiny")
         assert (loaded.name, loaded.weights) == ("tiny", weights_fingerprint(made))
+        other = {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}
+        safetensors.torch.save_file(other, here / "other.safetensors")
+        with pytest.raises(BadFile, match=r"'weight' of shape \(3, 3\) where the network has \(3, 2\)"):
+            load_network("file:other.safetensors?architecture=py:my_networks_for_test:tiny")
         wide = build("mlp", seed=0)
         safetensors.torch.save_file(wide.state_dict(), here / "wide.safetensors")
         assert load_network("file:wide.safetensors?architecture=mlp").weights == weights_fingerprint(wide)

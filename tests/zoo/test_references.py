@@ -252,7 +252,7 @@ def test_a_backbone_without_a_head_is_a_bottom(tmp_path):
         assert any(one.stitching == "head -> bare" and "no head" in one.reason for one in records.left_out)
     one = ms.stitch("A@embeddings -> B@bert.embeddings", {"A": bare, "B": head}, data, test, by=ms.Direct())
     assert one.status == "ok"
-    with pytest.raises(ms.StitchError, match="by B"):
+    with pytest.raises(ms.StitchError, match="to guess the task of A"):
         ms.stitch("B@bert.embeddings -> A@embeddings", {"A": bare, "B": head}, data, test)
 
 

@@ -59,13 +59,12 @@ class Images(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The images as the network's own first layer takes them."""
         x = images if images.is_floating_point() else images.float() / 255
-        if x.shape[1] == 1 and self.mean.shape[1] > 1:
-            x = x.expand(-1, self.mean.shape[1], -1, -1)
         if self.size is not None and tuple(x.shape[-2:]) != self.size:
             smooth = self.resampling != "nearest"
             x = F.interpolate(x, self.size, mode=self.resampling, antialias=smooth)
             # Bicubic curves overshoot; an image file holds nothing outside its range.
             x = x.clamp(0, 1)
+        # Of a grey image one channel is taken from each mean, which repeats it.
         return (x - self.mean) / self.std
 
 

@@ -44,7 +44,10 @@ def settled_task(
     answers = _answers(networks, batch, examples)
     last = answers[networks[-1][0]]
     if task is None:
-        task = guess(examples, last)
+        try:
+            task = guess(examples, last)
+        except TaskMismatch as error:
+            raise TaskMismatch(f"{error.asked} of {networks[-1][0]}", error.found, error.do) from error
     for name, found in answers.items():
         _check(name, found, Batch(batch.inputs, answer_of(last)) if task.answers_are_targets else batch, task)
     return task
