@@ -122,6 +122,7 @@ ELSEWHERE = {
     "recipe/model.py": "a recipe's key `labels` trains networks on other labels",
     "sweep/run_data.py": "carries out that key",
     "stitching/clustered_noise.py": "noise that tells the class",
+    "cut/told.py": "the operator argmax, by which a network finds a position among token ids",
     "report/verdicts.py": "argmax of the margins of a claim",
 }
 
