@@ -12,8 +12,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
+from modelstitch.cut.calling import Plan, plan_of
 from modelstitch.cut.form import Entry, First, Whole
 from modelstitch.cut.identity import identity_of_modules
 from modelstitch.cut.norms import switching
@@ -34,9 +36,13 @@ class Part(nn.Module):
         cut: where.
         entries: the inputs of the network, the main input first.
         own_statistics: whether its batch norms keep statistics of their own.
+        plan: where the tensors stand among the network's arguments; None where it takes nothing else.
+        dtype: of the tensor that crosses; None where it is not known.
     """
 
     own_statistics = False
+    plan: Plan | None = None
+    dtype: torch.dtype | None = None
 
     def __init__(
         self, name: str, cut: Cut, entries: tuple[Entry, ...], run: nn.Module, finish: Callable[[Any], Any]
@@ -46,8 +52,14 @@ class Part(nn.Module):
         self._finish = finish
         self.eval()
 
-    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
-        """Run the half; side inputs (masks and the like) are given to both halves alike, in order or by keyword."""
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the half; side inputs (masks and the like) are given to both halves alike, in order or by keyword.
+
+        Constants that the network was captured with may be given again, or left out.
+        """
+        if self.plan is not None:
+            asked = f"{type(self).__name__} of {self.name} at {self.cut.name!r}"
+            args, kwargs = self.plan.tensors(asked, args, kwargs)
         return self._finish(self.run(*args, *self._side(len(args), kwargs)))
 
     def _side(self, given: int, kwargs: dict[str, Tensor]) -> list[Tensor]:
@@ -69,7 +81,7 @@ class Part(nn.Module):
         mode they use the clones. The network's own statistics never move.
         """
         own = type(self)(self.name, self.cut, self.entries, switching(self.run), self._finish)
-        own.own_statistics = True
+        own.own_statistics, own.plan, own.dtype = True, self.plan, self.dtype
         if self in _CAPTURE_OF:
             _CAPTURE_OF[own] = _CAPTURE_OF[self]
         return own
@@ -216,6 +228,7 @@ class Capture(ABC):
 
     def _half(self, side: type[P], cut: Cut, run: nn.Module, finish: Callable[[Any], Any]) -> P:
         half = side(self.name, cut, self.entries, run, finish)
+        half.plan, half.dtype = plan_of(self.view), self._dtype(cut)
         _CAPTURE_OF[half] = self
         return half
 
@@ -226,6 +239,10 @@ class Capture(ABC):
     @abstractmethod
     def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
         """A module from the tensor at the cut to raw outputs, and the function that gives them the network's form."""
+
+    @abstractmethod
+    def _dtype(self, cut: Cut) -> torch.dtype:
+        """The type of the numbers that cross."""
 
     @abstractmethod
     def _crossing(self, name: str) -> Sequence[str] | None:

@@ -27,10 +27,12 @@ aten = torch.ops.aten
 SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})
 _CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d"}
 _LINEARS = {"linear", "addmm", "mm"}
+_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _FIRST_AXIS = _CONVOLUTIONS | {"batch_norm", "_native_batch_norm_legit_no_training", "group_norm", "native_group_norm"}
 _FIRST_AXIS |= {"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"}
 _VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
 _EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
+_LAYERS = _CONVOLUTIONS | _LINEARS | _RECURRENT
 _LAST_AXIS = _LINEARS | {"layer_norm", "native_layer_norm", "rms_norm", "embedding"}
 
 
@@ -114,7 +116,8 @@ class Trace:
         self._longest: dict[Node, int] = {}
         total = 0
         for node in self._data:
-            is_layer = operator_name(node) in _CONVOLUTIONS | _LINEARS
+            # Of a recurrent layer's several results each is a node; the layer is the one that gives them.
+            is_layer = node.target is not operator.getitem and operator_name(node) in _LAYERS
             total += is_layer
             self._layers_before.append(total)
             below = [self._longest[n] for n in node.all_input_nodes if n in self._longest]

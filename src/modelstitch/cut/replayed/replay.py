@@ -43,13 +43,16 @@ class Replayed(Capture):
         places = [self._place(value, recording) for value in legal]
         picked = pick_blocks(places, self._modules, recording.inside)
         self._path_of = {"input": INPUT, "output": OUTPUT}
+        self._dtypes = {"input": self._main.dtype}
         cuts = [_end("input", self._main)]
         for i, ((name, aliases), value) in enumerate(zip(names_of(places, picked), legal, strict=True)):
             self._path_of[name] = value.ends[0].path
+            self._dtypes[name] = value.copy.dtype
             depth, cost = value.depth / max(1, recording.layers), value.flops / max(1, recording.flops)
             cuts.append(Cut(name, aliases, tuple(value.copy.shape[1:]), places[i].kind, depth, cost, i in picked))
         found = tensors_in(recording.answer)
         if len(found) == 1:
+            self._dtypes["output"] = found[0].dtype
             cuts.append(_end("output", found[0], tuple(name for name in recording.output if name != "output")))
         self._form = with_first(recording.answer, torch.empty(0))
         self.plain = isinstance(recording.answer, Tensor)
@@ -130,6 +133,9 @@ class Replayed(Capture):
         # The numbers of a sentence may be more or fewer than in the example, and so may the tensors made of them.
         follow = words and len(shape) > 1 and shape[0] == self._main.shape[1]
         return Putting(self.view, list(self._kwargs), path, self._noise, follow=follow)
+
+    def _dtype(self, cut: Cut) -> torch.dtype:
+        return self._dtypes[cut.name]
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         if name not in self._modules or not name:
