@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from modelstitch.activations import LAYOUTS, Activations, Sources, laid_out
 from modelstitch.comparison.comparison import Comparison, Similarity
 from modelstitch.comparison.sinks import Kept, Multiplied, Sink, Summed
-from modelstitch.compute import Compute, exact_float32
+from modelstitch.compute import Compute, exact_float32, own_modes
 from modelstitch.cut import Capture, Cut
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, did_you_mean
@@ -26,6 +27,7 @@ _WIDEST = 2048
 _BATCH = 256
 
 
+@own_modes()
 def compare_all(
     a: nn.Module,
     b: nn.Module,
@@ -87,10 +89,22 @@ def compare_all(
         for j, y in enumerate(at[1])
     ]
     if all(one.value is None for one in found):
-        raise NumericalFailure(f"to compare {names[0]} and {names[1]}", found[0].note, "look at the activations")
+        raise _without_values(found[0])
     return Comparison(found)
 
 
+def _without_values(first: Similarity) -> NumericalFailure:
+    """Why no pair of cuts has a value, told of the first."""
+    at = {"x": f"{first.network_a}@{first.cut_a}", "y": f"{first.network_b}@{first.cut_b}"}
+    lines = first.note.splitlines()
+    why = next((line.removeprefix("found:").strip() for line in lines if line.startswith("found:")), first.note)
+    # Measures call their sides x and y, those of a table with a number.
+    why = re.sub(r"^([xy])(\[\d+\])? ", lambda side: f"{at[side[1]]} ", why)
+    asked = f"to compare {at['x']} with {at['y']}, and every other pair of cuts"
+    return NumericalFailure(asked, why, "look at the activations there: a layer may be dead")
+
+
+@own_modes()
 def calibrate(
     a: nn.Module,
     b: nn.Module,

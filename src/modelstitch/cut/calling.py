@@ -107,6 +107,7 @@ class Calling:
         self._own = view.__dict__.get("forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The tensors of what the network answers."""
         if self.plan is not None:
             named = [kwargs[slot.name] for slot in self.plan.slots[len(args) :]]
             args, kwargs = self.plan.filled([*args, *named])

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelstitch.compute import own_modes
 from modelstitch.cut.calling import called_as, calling_of, has_unseen, planned
 from modelstitch.cut.exported import Exported, NotExportable
 from modelstitch.cut.frozen import frozen_view
@@ -26,6 +27,7 @@ from modelstitch.errors import NotCuttable, ShapeMismatch
 Example = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
+@own_modes()
 def capture(network: nn.Module, example: Example) -> Capture:
     """Find every legal cut of a network.
 
@@ -36,7 +38,8 @@ def capture(network: nn.Module, example: Example) -> Capture:
             a constant of the captured network. One example is enough; its values do not matter.
 
     Returns:
-        The captured network. Capture once and take many halves: ``capture(A, x).bottom("layer2.1")``.
+        The captured network, whose halves together equal it bit for bit as it is when frozen: the weights take no
+        gradient (``network.requires_grad_(False)``), else it may differ in its last digit. Capture once and take many halves: ``capture(A, x).bottom("layer2.1")``.
 
     Raises:
         NotCuttable: the network can neither be exported nor replayed.
@@ -52,7 +55,7 @@ def capture(network: nn.Module, example: Example) -> Capture:
     try:
         return Exported(view, args, kwargs)
     except NotExportable as reason:
-        warnings.warn(f"{type(view).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=2)
+        warnings.warn(f"{type(view).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=3)
         # A fresh view: export, where it fails, may leave its own tensors in the attributes of this one.
         fresh = frozen_view(network)
         if calling_of(view):

@@ -2,7 +2,8 @@
 
 The graph is functionalised (``run_decompositions({})``): plain export keeps in-place operators such as ``relu_``, which
 would overwrite an activation taken just before them. Operators are otherwise kept as the network calls them, so that
-the halves give the network's output bit for bit; this is checked on the example before anything is cut.
+the halves give the frozen network's output bit for bit; this is checked on the example before anything is cut. With
+weights that take gradients torch may choose another kernel, and a network its last digit.
 """
 
 from __future__ import annotations

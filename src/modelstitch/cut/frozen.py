@@ -25,6 +25,9 @@ def frozen_view(network: nn.Module) -> nn.Module:
 
     Wrappers around the network, or around modules in it, are opened (`modelstitch.cut.opened`).
 
+    Beware: equality bit for bit is promised with this view. torch multiplies some matrices in another order where a
+    weight takes a gradient, even under ``no_grad``, so that ``network(x)`` may differ from it by about 10⁻⁷.
+
     The caller's modules are read only: mode, hooks, ``requires_grad`` and ``.grad`` of the original stay as they are,
     and training the original in place shows in the view. Tensors that are neither parameters nor buffers (features
     kept by a forward, weights computed by pruning or weight norm) are detached and copied.
@@ -42,7 +45,8 @@ def frozen_view(network: nn.Module) -> nn.Module:
             for tensor in _derived(module):
                 memo[id(tensor)] = tensor.detach().clone()
         for tensor in chain(network.parameters(), network.buffers()):
-            shared = tensor.detach()
+            # What was made in inference mode could take no part in a fit, whatever became of it afterwards.
+            shared = tensor.clone() if tensor.is_inference() else tensor.detach()
             memo[id(tensor)] = nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
         # The innermost first: a wrapper may lie in a wrapper.
         for module in reversed(list(network.modules())):

@@ -8,6 +8,8 @@ before the input) are left as they are.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -34,8 +36,9 @@ def _inside(network: nn.Module) -> nn.Module | None:
     elif _is(network, "torch._dynamo", "OptimizedModule"):
         # Asked by name: to import the compiler takes longer than to cut a network.
         inner = network._orig_mod
-    elif _is(network, "peft", "PeftModel") and not network.active_peft_config.is_prompt_learning:
-        inner = network.get_base_model()  # type: ignore[operator]
+    elif _is(network, "peft", "PeftModel"):
+        config: Any = network.active_peft_config
+        inner = None if config.is_prompt_learning else network.get_base_model()  # type: ignore[operator]
     return inner if isinstance(inner, nn.Module) else None
 
 

@@ -222,7 +222,11 @@ class Capture(ABC):
         return self._half(Bottom, max(found, key=self.cuts.index), self._bottom(found), Whole())
 
     def top(self, cut: str | Cut) -> Top:
-        """The layers after the cut: ``top(bottom(x))`` equals the network bit for bit."""
+        """The layers after the cut: ``top(bottom(x))`` equals the frozen network bit for bit.
+
+        Frozen: in eval mode, with weights that take no gradient. Where they take one, torch multiplies some matrices
+        in another order, recurrent layers among them, and the network's own answer may differ in its last digit.
+        """
         found = self.find(cut)
         return self._half(Top, found, *self._top(found))
 

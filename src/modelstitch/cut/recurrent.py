@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from torch.overrides import TorchFunctionMode
 
 _NAMES = ("lstm", "gru", "rnn_tanh", "rnn_relu")
-_OWN = torch.library.Library("modelstitch", "DEF")
+_OWN: Any = torch.library.Library("modelstitch", "DEF")  # type: ignore[no-untyped-call]
 
 
 def _shapes(name: str) -> Any:
@@ -63,10 +63,11 @@ _ORIGINAL = {standing: getattr(torch.ops.aten, name).input for name, standing in
 
 class _Leaves(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        standing = _STANDING.get(str(getattr(func, "__name__", "")).removesuffix(".input"))
+        name = str(getattr(func, "__name__", "")).removesuffix(".input")
         # Of packed sequences the second argument is the size of each step; those are left as they are.
-        if standing is not None and not kwargs and len(args) == 9 and isinstance(args[2], (list, tuple)):
-            return standing(*args)
+        states = 1 if name == "lstm" else 2
+        if name in _STANDING and not kwargs and len(args) == 9 and isinstance(args[states], (list, tuple)):
+            return _STANDING[name](*args)
         return func(*args, **(kwargs or {}))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from modelstitch.activations import Sources, answered
-from modelstitch.compute import Compute
+from modelstitch.compute import Compute, own_modes
 from modelstitch.cut import Bottom, Top, capture_of
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure
@@ -21,6 +21,7 @@ from modelstitch.support.tensors import call, each
 from modelstitch.tasks import Imitation, Task, guess
 
 
+@own_modes()
 def fit(
     family: Family,
     bottom: Bottom,
@@ -67,6 +68,7 @@ def fit(
     return found
 
 
+@own_modes()
 def fit_all(
     family: Family,
     halves: Sequence[tuple[Bottom, Top]],

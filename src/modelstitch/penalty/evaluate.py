@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modelstitch.activations import Activations, Sources, answered, outputs_over
-from modelstitch.compute import exact_float32
+from modelstitch.compute import exact_float32, own_modes
 from modelstitch.cut import capture_of
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.cut.untouched import own_state
@@ -28,6 +28,7 @@ Evaluated = Callable[..., Any]
 BATCH = 512
 
 
+@own_modes()
 def evaluate(network: Evaluated, data: object, *, task: Task | None = None, batch_size: int = BATCH) -> Outcome:
     """Run a network over test examples, in their order, and judge its answers.
 
@@ -79,6 +80,7 @@ def penalty(
     return next(iter(penalties(stitched, top_network, data, task=task, seed=seed).values()))
 
 
+@own_modes()
 def penalties(
     stitched: Evaluated, top_network: Evaluated, data: object, *, task: Task | None = None, seed: int = 0
 ) -> dict[str, Penalty]:

@@ -54,7 +54,7 @@ class Stitched(Portable):
         # What neither knows is left to the bottom, which refuses it.
         below = {name: tensor for name, tensor in kwargs.items() if name in lower or name not in upper}
         above = {name: tensor for name, tensor in kwargs.items() if name in upper[1:] and name != lower[0]}
-        return self.top(self.stitch(self.bottom(*args[: len(lower)], **below)), *args[1 : len(upper)], **above)
+        return self.top(self._across(self.bottom(*args[: len(lower)], **below)), *args[1 : len(upper)], **above)
 
     def above(self, activation: Tensor, beside: Inputs) -> Any:
         """The top's outputs for what the bottom gives.
@@ -63,7 +63,19 @@ class Stitched(Portable):
             activation: at the bottom's cut.
             beside: the side inputs, in order or by name; those that the top's network does not take are left out.
         """
-        mapped, upper = self.stitch(activation), [entry.name for entry in self.top.entries[1:]]
+        mapped, upper = self._across(activation), [entry.name for entry in self.top.entries[1:]]
         if isinstance(beside, Mapping):
             return self.top(mapped, **{name: tensor for name, tensor in beside.items() if name in upper})
         return self.top(mapped, *beside[: len(upper)])
+
+    def _across(self, activation: Tensor) -> Tensor:
+        """The stitched activation, in the type of number that the top was captured with.
+
+        Where all is float32 nothing is converted; what autocast makes of it is autocast's business.
+        """
+        first = next(self.stitch.parameters(), None)
+        own = activation.dtype if first is None else first.dtype
+        if self.bottom.dtype not in (None, own):
+            activation = activation.to(own)
+        mapped: Tensor = self.stitch(activation)
+        return mapped if self.top.dtype in (None, own) else mapped.to(self.top.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from modelstitch.activations import Sources
-from modelstitch.compute import Compute
+from modelstitch.compute import Compute, own_modes
 from modelstitch.data import Examples, both_sets
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss, chained
@@ -28,6 +28,7 @@ from modelstitch.tasks import Task
 Device = str | torch.device | None
 
 
+@own_modes()
 def stitch_all(
     a: nn.Module,
     b: nn.Module,
@@ -90,14 +91,23 @@ def stitch_all(
     made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
     found = made.directions(first, second, both=True)
     if not any(pairing.pairs for pairing in found):
-        told = "no two cuts with the same positions and kind"
-        raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", told, "compare networks that take the same input")
+        raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", *_without_pairs((first, second)))
     if "self" in controls:
         found += [made.self_stitches(first), made.self_stitches(second)]
     found += [*controls_of(controls, made, first, second), *controls_of(controls, made, second, first)]
     return run(found, store)
 
 
+def _without_pairs(networks: Sequence[Network]) -> tuple[str, str]:
+    """Why no cut of one network goes with one of the other, and what to do."""
+    endless = [one.name for one in networks if len(one.captured.cuts) <= 2]
+    if endless:
+        found = f"no cut between input and output of {' and '.join(endless)}"
+        return found, "stitch networks of two layers or more, through which one tensor passes alone"
+    return "no two cuts with the same positions and kind", "compare networks that take the same input"
+
+
+@own_modes()
 def stitch(
     stitching: str | Stitching,
     networks: Mapping[str, nn.Module],

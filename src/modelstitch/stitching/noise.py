@@ -69,6 +69,9 @@ class _Noise(Capture):
     def _top(self, cut: Cut) -> tuple[nn.Module, Any]:
         return self._of.captured._top(cut)
 
+    def _dtype(self, cut: Cut) -> torch.dtype:
+        return torch.float32
+
     def _crossing(self, name: str) -> Sequence[str] | None:
         return self._of.captured._crossing(name)
 
