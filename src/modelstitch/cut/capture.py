@@ -38,8 +38,9 @@ def capture(network: nn.Module, example: Example) -> Capture:
             a constant of the captured network. One example is enough; its values do not matter.
 
     Returns:
-        The captured network, whose halves together equal it bit for bit as it is when frozen: the weights take no
-        gradient (``network.requires_grad_(False)``), else it may differ in its last digit. Capture once and take many halves: ``capture(A, x).bottom("layer2.1")``.
+        The captured network, whose halves together equal it bit for bit as it is when frozen: with weights that take
+        no gradient (``network.requires_grad_(False)``), else its own answer may differ in the last digit. Capture once
+        and take many halves: ``capture(A, x).bottom("layer2.1")``.
 
     Raises:
         NotCuttable: the network can neither be exported nor replayed.
