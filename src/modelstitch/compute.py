@@ -115,22 +115,6 @@ def exact_float32() -> Iterator[None]:
             one.allow_tf32 = value
 
 
-@contextlib.contextmanager
-def own_modes() -> Iterator[None]:
-    """Within it, none of torch's modes that the caller happens to be in: no_grad, inference_mode, autocast.
-
-    A stitch is fitted by gradients, and a number must not depend on where the call stands.
-    """
-    import torch
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-            stack.enter_context(torch.autocast(device, enabled=False))
-        yield
-
-
 def home_of(network: nn.Module) -> str:
     """The device of a network's parameters or buffers; the CPU where it has none."""
     for tensor in (*network.parameters(), *network.buffers()):

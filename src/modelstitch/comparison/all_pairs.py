@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from modelstitch.activations import LAYOUTS, Activations, Sources, laid_out
 from modelstitch.comparison.comparison import Comparison, Similarity
 from modelstitch.comparison.sinks import Kept, Multiplied, Sink, Summed
-from modelstitch.compute import Compute, exact_float32, own_modes
+from modelstitch.compute import Compute, exact_float32
 from modelstitch.cut import Capture, Cut
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, did_you_mean
 from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
 from modelstitch.networks import Network
 from modelstitch.support.memory import kept_memory
+from modelstitch.support.modes import own_modes
 from modelstitch.support.progress import track
 from modelstitch.support.tensors import all_finite
 

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelstitch.compute import own_modes
 from modelstitch.cut.calling import called_as, calling_of, has_unseen, planned
 from modelstitch.cut.exported import Exported, NotExportable
 from modelstitch.cut.frozen import frozen_view
@@ -23,6 +22,7 @@ from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import run_untouched
 from modelstitch.errors import NotCuttable, ShapeMismatch
+from modelstitch.support.modes import own_modes
 
 Example = Tensor | Sequence[Any] | Mapping[str, Any]
 

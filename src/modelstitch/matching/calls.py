@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from modelstitch.activations import Sources, answered
-from modelstitch.compute import Compute, own_modes
+from modelstitch.compute import Compute
 from modelstitch.cut import Bottom, Top, capture_of
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure
@@ -17,6 +17,7 @@ from modelstitch.matching.matching import BatchNorm, Matching
 from modelstitch.matching.task import TaskLoss
 from modelstitch.moments import Moments
 from modelstitch.stitches import Family
+from modelstitch.support.modes import own_modes
 from modelstitch.support.tensors import call, each
 from modelstitch.tasks import Imitation, Task, guess
 

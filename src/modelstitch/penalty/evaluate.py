@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modelstitch.activations import Activations, Sources, answered, outputs_over
-from modelstitch.compute import exact_float32, own_modes
+from modelstitch.compute import exact_float32
 from modelstitch.cut import capture_of
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.cut.untouched import own_state
@@ -20,6 +20,7 @@ from modelstitch.errors import DataError, NumericalFailure
 from modelstitch.parallel import ranks
 from modelstitch.penalty.penalty import Penalty, penalties_of
 from modelstitch.stitched import Stitched
+from modelstitch.support.modes import own_modes
 from modelstitch.support.tensors import call
 from modelstitch.tasks import Outcome, Task, guess, joined_outcome
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from modelstitch.activations import Sources
-from modelstitch.compute import Compute, own_modes
+from modelstitch.compute import Compute
 from modelstitch.data import Examples, both_sets
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss, chained
@@ -23,6 +23,7 @@ from modelstitch.stitching.groups import run
 from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.pairing import Pairings, Setting
 from modelstitch.stitching.places import Cuts
+from modelstitch.support.modes import own_modes
 from modelstitch.tasks import Task
 
 Device = str | torch.device | None
