@@ -20,7 +20,10 @@ from typing import Any
 
 import torch
 
+from modelstitch.compute import Compute
 from modelstitch.stitching import provenance
+
+CPU = Compute("cpu")
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,9 @@ def seconds_in_turns(works: dict[str, Callable[[], Any]], rounds: int) -> dict[s
     return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
 
 
-def keep(path: Path | None, setting: dict[str, Any], rows: Sequence[dict[str, Any]], device: str = "cpu") -> None:
+def keep(path: Path | None, setting: dict[str, Any], rows: Sequence[dict[str, Any]], compute: Compute = CPU) -> None:
     """Write the record of one run: what was asked, what was found, where and with what."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = {"setting": setting, "rows": list(rows), **provenance(device)}
+        record = {"setting": setting, "rows": list(rows), **provenance(compute)}
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

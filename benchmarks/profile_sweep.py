@@ -16,6 +16,8 @@ from common import keep, parser
 from torch.profiler import ProfilerActivity, profile
 from whole_sweep import Setting, with_start
 
+import modelstitch as ms
+
 # The first kind whose word is in an operation's name takes it.
 KINDS = {
     "convolutions, gradient of the input": ("convolution_backward",),
@@ -49,7 +51,7 @@ def main(images: int, out: Any, device: str) -> None:
     ]
     for row in sorted(rows, key=lambda row: -row["seconds"]):
         print(f"{100 * row['share']:5.1f} %  {row['seconds']:6.2f} s  {row['kind']}")
-    keep(out, {"images": images, "width": 16, "cuts": 10, "epochs": 1, "seconds": seconds}, rows, device)
+    keep(out, {"images": images, "width": 16, "cuts": 10, "epochs": 1, "seconds": seconds}, rows, ms.Compute(device))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import torch
 from common import alone, keep, parser, report_cost
 from whole_sweep import WAYS, Setting
 
+import modelstitch as ms
+
 SERIES: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
     "cuts": ((1, 2, 5, 10), {"images": 512, "width": 16}),
     "images": ((1_000, 4_000, 16_000, 60_000), {"cuts": 2, "width": 8}),
@@ -39,7 +41,7 @@ def main(out: Any, device: str) -> None:
             rows.append(row)
             time = f"{row['seconds']:7.2f} s = {row['over_floor']:5.2f} x floor"
             print(f"{value:7,}  {time}, {row['peak']:5.0f} MB, {row['passes']:.2f} passes")
-    keep(out, {"epochs": 1, "start": "least_squares"}, rows, device)
+    keep(out, {"epochs": 1, "start": "least_squares"}, rows, ms.Compute(device))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ of Adam in batches of 128. Values do not matter for time, so the data is noise. 
 
 Beside each time stands how often an example went through the bottom network, where the engine runs it: once is the
 least, however many epochs and stitches there are. Where activations are kept, a few batches more are run to see that an
-example has the same bits in every batch (640 rows with batches of 128); they are counted.
+example has the same bits in every batch (128 rows with batches of 128); they are counted.
 
 - floor: the least work of so many steps: in each epoch the bottom network forward once, and for every top a forward and
   the gradient of its input. No data loading, no stitch, no optimiser; in memory that the allocator keeps.
@@ -175,7 +175,7 @@ def main(asked: Any, device: str) -> None:
         print(f"naive, {NAIVE_EPOCHS} epochs / ours from least squares, {epochs}: {one:.0f} x")
     kept = {"naive_epochs": NAIVE_EPOCHS, "naive_over_ours": gain, "longer": LONGER, "naive_over_longer": gain_longer}
     setting = {"images": asked.images, "width": asked.width, "epochs": asked.epochs, "batch": BATCH}
-    keep(asked.out, setting | kept, rows, device)
+    keep(asked.out, setting | kept, rows, ms.Compute(device))
 
 
 if __name__ == "__main__":

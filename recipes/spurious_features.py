@@ -238,7 +238,7 @@ class Flattened:
             cut = top.captured.find(stage).name
             found.append({**networks, "top_weights": top.weights, "top_cut": cut, **told, **values})
         with self.path.open("a") as file:
-            file.write("".join(json.dumps({**line, **provenance("cpu")}) + "\n" for line in found))
+            file.write("".join(json.dumps({**line, **provenance(ms.Compute("cpu"))}) + "\n" for line in found))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -155,7 +155,7 @@ def main() -> None:
         for measure in track(left, f"measures, {layout}", len(left)):
             lines = [*_lines(measure, rows, other)]
             made = {"test": "made", "data": data.name, "n": len(data), "networks": len(nets), "cuts": list(rows[0])}
-            made |= {"test_data": data.fingerprint, **provenance("cpu")}
+            made |= {"test_data": data.fingerprint, **provenance(ms.Compute("cpu"))}
             common = {"measure": measure.name, "layout": layout}
             text = "".join(json.dumps({**common, **line}) + "\n" for line in [made, *lines])
             with path.open("a") as file:

@@ -12,6 +12,7 @@ settings.register_profile("modelstitch", deadline=None)
 settings.load_profile("modelstitch")
 # Several threads only get in each other's way on tensors this small.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Where it is set, a missing browser is a failure: a check that must see the page cannot pass without one.
 BROWSER = bool(os.environ.get("MODELSTITCH_BROWSER") or (shutil.which("chromium") and shutil.which("chromedriver")))

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from command_line import typed
 from modelstitch.cli.sweep import _executor
+from modelstitch.compute import Compute
 
 RECIPE = """\
 name: tiny
@@ -23,58 +26,53 @@ claims:
 """
 
 
-def modelstitch(*arguments, cwd):
-    command = [sys.executable, "-m", "modelstitch", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """A folder in which the recipe was planned and carried out, with what was printed."""
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "tiny.yaml").write_text(RECIPE)
-    planned = modelstitch("sweep", "tiny.yaml", "--dry-run", cwd=folder)
+    planned = typed("sweep", "tiny.yaml", "--dry-run", cwd=folder)
     made = sorted(path.name for path in folder.iterdir())
-    return folder, planned, made, modelstitch("sweep", "tiny.yaml", cwd=folder)
+    return folder, planned, made, typed("sweep", "tiny.yaml", cwd=folder)
 
 
 def test_a_plan_is_printed_and_nothing_is_made(ran):
     _, planned, made, _ = ran
-    assert (planned.returncode, made) == (0, ["tiny.yaml"])
-    assert "train   net-0, about" in planned.stdout
-    assert "1 stitchings in all, 0 of them there" in planned.stdout
+    assert (planned.code, made) == (0, ["tiny.yaml"])
+    assert "train   net-0, about" in planned.out
+    assert "1 stitchings in all, 0 of them there" in planned.out
 
 
 def test_a_recipe_is_carried_out_and_its_records_are_printed(ran):
     folder, _, _, done = ran
-    assert done.returncode == 0
-    assert "net-0@layer1 -> net-1@layer1" in done.stdout
-    assert "1 records in runs/tiny.sqlite" in done.stderr
-    again = modelstitch("sweep", "tiny.yaml", "--json", cwd=folder)
-    (line,) = again.stdout.splitlines()
+    assert done.code == 0
+    assert "net-0@layer1 -> net-1@layer1" in done.out
+    assert "1 records in runs/tiny.sqlite" in done.err
+    again = typed("sweep", "tiny.yaml", "--json", cwd=folder)
+    (line,) = again.out.splitlines()
     assert json.loads(line)["stitching"] == "net-0@layer1 -> net-1@layer1"
 
 
 def test_the_report_is_one_page_in_which_nothing_hostile_runs(ran):
     folder, *_ = ran
-    done = modelstitch("report", "runs/tiny.sqlite", "--figures", "figures", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "1 records of tiny\n")
-    assert done.stdout.splitlines()[0] == "runs/tiny.html"
+    done = typed("report", "runs/tiny.sqlite", "--figures", "figures", cwd=folder)
+    assert (done.code, done.err) == (0, "1 records of tiny\n")
+    assert done.out.splitlines()[0] == "runs/tiny.html"
     page = (folder / "runs" / "tiny.html").read_text()
     assert "alert(1)" in page
     assert "<script>alert" not in page
     assert "<b>stitch</b>" not in page
-    endings = {Path(line).suffix for line in done.stdout.splitlines()[1:]}
+    endings = {Path(line).suffix for line in done.out.splitlines()[1:]}
     assert endings == {".svg", ".png", ".pdf"}
-    assert all((folder / line).stat().st_size > 1000 for line in done.stdout.splitlines())
+    assert all((folder / line).stat().st_size > 1000 for line in done.out.splitlines())
 
 
 def test_a_failed_job_is_told_and_the_exit_code_says_so(tmp_path):
     (tmp_path / "bad.yaml").write_text(RECIPE.replace("widths: [8]", "widht: 8"))
-    done = modelstitch("sweep", "bad.yaml", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "failed: train net-0" in done.stderr
-    assert "did you mean 'widths'" in done.stderr
+    done = typed("sweep", "bad.yaml", cwd=tmp_path)
+    assert done.code == 1
+    assert "failed: train net-0" in done.err
+    assert "did you mean 'widths'" in done.err
 
 
 @pytest.mark.parametrize(
@@ -93,19 +91,21 @@ def test_wrong_requests_end_with_three_lines_and_two(ran, arguments, found):
     folder, *_ = ran
     (folder / "wrong.yaml").write_text(RECIPE.replace("name: tiny", "nam: tiny"))
     (folder / "setting.yaml").write_text(RECIPE.replace("{name: direct}", "{name: direct, epochs: 2}"))
-    done = modelstitch(*arguments, cwd=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert found in done.stderr
-    assert [line[:6] for line in done.stderr.splitlines()[:3]] == ["asked:", "found:", "do:   "]
+    done = typed(*arguments, cwd=folder)
+    assert (done.code, done.out) == (2, "")
+    assert found in done.err
+    assert [line[:6] for line in done.err.splitlines()[:3]] == ["asked:", "found:", "do:   "]
 
 
 @pytest.mark.parametrize(("device", "gpus"), [(None, 0), ("cpu", 0), ("cuda", 1), ("cuda:0", 1)])
-def test_a_task_of_ray_reserves_a_gpu_where_it_computes_on_one(device, gpus):
-    assert _executor(1, "local", device).gpus == gpus
+def test_a_task_of_ray_reserves_a_gpu_where_it_computes_on_one(monkeypatch, device, gpus):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert _executor(1, "local", Compute(device)).gpus == gpus
 
 
 def test_the_schema_is_json_and_tells_the_settings_of_every_matching(tmp_path):
-    told = modelstitch("schema", cwd=tmp_path).stdout
+    told = typed("schema", cwd=tmp_path).out
     assert "stitchings" in json.loads(told)["properties"]
     assert '"patience"' in told
 

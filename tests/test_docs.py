@@ -3,11 +3,16 @@
 import contextlib
 import io
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from captures import share_captures
+from command_line import typed
+from modelstitch.support.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,14 +61,23 @@ def test_python_blocks_print_what_stands_below_them(page: str, blocks: int) -> N
     assert shown == blocks
 
 
-def test_commands_run(tmp_path: Path) -> None:
+def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    share_captures(monkeypatch)
     (block,) = (text for kind, text in BLOCKS if kind == "sh")
-    scripts = Path(sys.executable).parent
-    command = f'set -e; PATH="{scripts}:$PATH"\n{block}'
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    printed = ""
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "modelstitch"
+        ended = typed(*arguments, cwd=tmp_path)
+        assert ended.code == 0, f"{line}\n{ended.err}"
+        printed += ended.out
     assert (tmp_path / "penalty.html").stat().st_size > 100_000
-    assert "nets/seed0" in done.stdout
+    assert "nets/seed0" in printed
+
+
+def test_the_script_is_installed() -> None:
+    done = subprocess.run([Path(sys.executable).with_name("modelstitch"), "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"modelstitch {VERSION}\n"), done.stderr
 
 
 def test_make_targets_named_in_the_readme_exist() -> None:

@@ -148,6 +148,29 @@ def test_the_subject_is_seen(source):
     assert not subject_words("label = subclasses = 'labels'")
 
 
+# Where to compute is `Compute`'s to say, and where a network is, the network's. Left are torch's own idiom, to move
+# what a class holds, and `launch`, which asks for a kind of device.
+MOST_ASKED = 12
+
+
+def asking_for_a_device(source):
+    """Functions with a parameter ``device``."""
+    functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    given = [(n.name, [*n.args.posonlyargs, *n.args.args, *n.args.kwonlyargs]) for n in functions]
+    return [name for name, parameters in given if any(one.arg == "device" for one in parameters)]
+
+
+def test_few_functions_ask_for_a_device():
+    asking = [f"{name_of(path)}: {name}" for path in MODULES for name in asking_for_a_device(path.read_text())]
+    assert len(asking) <= MOST_ASKED, asking
+
+
+def test_a_function_that_asks_for_a_device_is_seen():
+    source = "def f(device): ...\nasync def g(x, /, *, device=None): ...\ndef f(device, /): ..."
+    assert sorted(asking_for_a_device(source)) == ["f", "f", "g"]
+    assert not asking_for_a_device("def h(compute, devices): device = compute.device")
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_each_module_opens_with_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,6 +16,7 @@ from modelstitch.parallel import ranks
 from modelstitch.support.memory import GB
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 Precision = Literal["float32", "bfloat16"]
@@ -30,20 +33,21 @@ class Compute:
     With a folder they are kept there instead, as memory-mapped ``.npy`` files, and later calls find them.
 
     Args:
-        device: such as ``cuda``; by default this process's own where there are several, else where the network is.
+        device: such as ``cuda:1``, or a `torch.device`; by default this process's own where there are several, else
+            where the network is.
         memory: in GB (10⁹ bytes).
         folder: where to keep activations on disk; by default they are kept in memory and forgotten afterwards.
         disk: how much of the folder's disk one call may fill, in GB.
 
     Raises:
-        SettingError: a negative or infinite size.
+        SettingError: a negative or infinite size, or this machine does not compute on the device.
 
     Example:
         >>> Compute(memory=1.0).chunks([200_000_000, 200_000_000, 200_000_000, 900_000_000])
         [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
     """
 
-    device: str | None = None
+    device: str | torch.device | None = None
     memory: float = 2.0
     folder: str | Path | None = None
     disk: float = 20.0
@@ -53,11 +57,22 @@ class Compute:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise SettingError(f"to compute with {name}={value}", "no such size", "give GB, 0 or more")
+        if self.device is not None:
+            object.__setattr__(self, "device", str(self.device))
+            self._check_device()
 
     @property
     def kept_bytes(self) -> float:
         """Bytes of activations that may be kept between passes."""
         return GB * (self.memory / 2 if self.folder is None else self.disk)
+
+    @property
+    def hardware(self) -> str:
+        """What the maker calls the device, as far as the system tells; without one, what computes by default."""
+        import torch
+
+        name = str(self.device)
+        return torch.cuda.get_device_name(name) if name.startswith("cuda") else _processor()
 
     def chunks(self, sizes: Sequence[int]) -> list[slice]:
         """Split cuts, in their order, into runs of which one batch of activations fits; each run has at least one.
@@ -76,20 +91,30 @@ class Compute:
 
     def place(self, network: nn.Module) -> str:
         """Where a network computes."""
-        return self.device or ranks().device or home_of(network)
+        return str(self.device or ranks().device or home_of(network))
 
-    def at(self, device: object) -> Compute:
-        """The same on a device that a call names; None names none.
+    @contextlib.contextmanager
+    def hosting(self, network: nn.Module) -> Iterator[None]:
+        """Within it a network is where it computes; afterwards, also after an error, it is back where it was."""
+        home = home_of(network)
+        network.to(self.place(network))
+        try:
+            yield
+        finally:
+            network.to(home)
 
-        Raises:
-            SettingError: there is no such device, or it was named twice.
-        """
-        if device is None:
-            return self
-        if self.device not in (None, str(device)):
-            found = f"a Compute on {self.device}"
-            raise SettingError(f"to compute on {device}", found, "name the device once")
-        return replace(self, device=usable(str(device)))
+    def _check_device(self) -> None:
+        import torch
+
+        try:
+            there = torch.device(str(self.device))
+            # A tensor would claim memory for good, on the first GPU for each of several processes that begin here.
+            gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            if there.type != "cuda" or (there.index or 0) >= gpus:
+                torch.zeros(1, device=there)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            asked, found = f"to compute on {self.device}", str(error).splitlines()[0]
+            raise SettingError(asked, found, "see what there is: `modelstitch doctor`") from error
 
 
 @contextlib.contextmanager
@@ -115,24 +140,21 @@ def exact_float32() -> Iterator[None]:
             one.allow_tf32 = value
 
 
-def home_of(network: nn.Module) -> str:
-    """The device of a network's parameters or buffers; the CPU where it has none."""
-    for tensor in (*network.parameters(), *network.buffers()):
-        return str(tensor.device)
+def home_of(network: object) -> str:
+    """The device of a network's parameters or buffers; the CPU for one that has none, or is no module."""
+    from torch import nn
+
+    if isinstance(network, nn.Module):
+        for tensor in (*network.parameters(), *network.buffers()):
+            return str(tensor.device)
     return "cpu"
 
 
-def usable(device: str) -> str:
-    """The device, if this machine computes on it.
-
-    Raises:
-        SettingError: it does not.
-    """
-    import torch
-
+@functools.cache
+def _processor() -> str:
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = str(error).splitlines()[0]
-        raise SettingError(f"to compute on {device}", found, "see what there is: `modelstitch doctor`") from error
-    return device
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{named[0]}, {len(named)} cores" if named else platform.machine()

@@ -124,8 +124,15 @@ def test_sizes_and_bytes():
     assert data.sizes.tolist() == [10] * N
     assert data.nbytes == X.nbytes + IDS.nbytes
     assert (data.longest, data.ragged, data.order().tolist()) == (4, False, list(range(N)))
-    moved = data.on("cpu")
-    assert moved.fingerprint == data.fingerprint
+
+
+def test_what_examples_hold_can_be_stored_elsewhere():
+    data = Arrays("data", {"x": X, "ids": IDS}, (IDS, X), IDS > 0)
+    there = data.on("meta")
+    held = [*there.inputs.values(), *there.targets, there.mask]
+    assert {str(one.device) for one in held} == {"meta"}
+    assert (len(there), there.name, str(data.mask.device)) == (N, "data", "cpu")
+    assert data.on("cpu").fingerprint == data.fingerprint
 
 
 def padded(width):

@@ -1,9 +1,5 @@
-"""Processes that find each other as under torchrun, forked from one that has loaded everything heavy already.
+"""Processes that find each other as under torchrun, forked as those of ``forks.py`` are."""
 
-A fresh process would load torch and Fabric for five seconds each.
-"""
-
-import multiprocessing
 import os
 import socket
 import time
@@ -12,8 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torch", "lightning_fabric", "modelstitch.cli", "modelstitch.sweep.run"])
+from forks import FORKS
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ def several(folder, do, *arguments, count=2, seconds=240):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder.mkdir(exist_ok=True)
-    processes = [_FORKS.Process(target=_one, args=(rank, count, port, folder, do, arguments)) for rank in range(count)]
+    processes = [FORKS.Process(target=_one, args=(rank, count, port, folder, do, arguments)) for rank in range(count)]
     for process in processes:
         process.start()
     deadline = time.monotonic() + seconds

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import modelstitch as ms
+from modelstitch.compute import Compute
 from modelstitch.errors import SettingError
-from modelstitch.parallel import Ranks, among, by_first, place_for, ranks
+from modelstitch.parallel import Ranks, among, by_first, ranks
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -63,10 +64,11 @@ def test_what_the_first_does_for_all_it_does_alone():
 
 
 def test_it_computes_where_it_is_told_else_on_its_own_device():
-    assert place_for(None) == "cpu"
+    network = torch.nn.Linear(1, 1)
+    assert Compute().place(network) == "cpu"
     with among(Ranks(1, 2, "cuda:1")):
-        assert place_for(None) == "cuda:1"
-        assert place_for("cpu") == "cpu"
+        assert Compute().place(network) == "cuda:1"
+        assert Compute("cpu").place(network) == "cpu"
 
 
 def test_a_top_that_trains_along_is_refused_over_several_processes():

@@ -279,7 +279,7 @@ def rows_run(monkeypatch):
         return right(self, cuts, index, full)
 
     monkeypatch.setattr(Activations, "_run", counted)
-    monkeypatch.setattr(Activations, "_steady", lambda self, cuts: list(cuts))
+    monkeypatch.setattr(Activations, "_steady", lambda self, there: list(there))
     return seen
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from test_run import RECIPE, essence, run
+from tiny import RECIPE, essence, run
 
 from modelstitch.errors import SettingError
 from modelstitch.records import Store

@@ -2,17 +2,16 @@
 
 import dataclasses
 import multiprocessing
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
+from tiny import COUNT, RECIPE, carry_out, essence, run
 
+from forks import FORKS
 from modelstitch.compute import Compute
 from modelstitch.data import load
 from modelstitch.errors import BadFile, DataError, NotWritable, SettingError
@@ -21,41 +20,6 @@ from modelstitch.stitching import stitched_from
 from modelstitch.sweep import estimate, executors, run_recipe
 from modelstitch.sweep.executors import Processes
 from modelstitch.sweep.run import context_of
-
-RECIPE = """\
-name: tiny
-question: Do they?
-data: {name: digits, train: 64, test: 40}
-networks:
-  net:
-    architecture: mlp
-    options: {widths: [8, 8]}
-    samples: 200
-    epochs: 1
-    seeds: [0, 1]
-stitchings:
-  - pairs: [[net-0, net-1]]
-    both_ways: true
-    families: [{name: affine}, {name: orthogonal}]
-    matchings: [{name: direct}, {name: task, epochs: 1}]
-    controls: [self, untrained, stem_reset, noise, shuffled]
-measures: [cka_minibatch]
-claims:
-  - {claim: They do, at_most: 50}
-"""
-COUNT = 2 * 2 * 2 * 2 * 5 + 2 * 2
-"""Cuts, ways, families, matchings, the stitchings and four controls; and the self-stitches of both at each cut."""
-
-
-def run(folder, text=RECIPE, **options):
-    return run_recipe(text, Store(folder / "run.sqlite"), networks=folder / "nets", **options)
-
-
-def essence(records):
-    """Everything that the same recipe must give again, bit for bit."""
-    return sorted(
-        (str(dataclasses.replace(one, seconds=0.0, created="", threads=0)) for one in records),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +53,7 @@ def test_called_again_it_does_nothing_again(plain, monkeypatch):
     assert Store(folder / "run.sqlite").failures() == {}
 
 
+@pytest.mark.usefixtures("_forked")
 def test_processes_give_what_one_process_gives(plain, tmp_path, monkeypatch):
     seats, start = [], executors._start
     monkeypatch.setattr(executors, "_start", lambda *asked: seats.append(asked[-1]) or start(*asked))
@@ -98,10 +63,19 @@ def test_processes_give_what_one_process_gives(plain, tmp_path, monkeypatch):
     assert set(seats) == {0, 1}
 
 
+def test_a_fresh_process_gives_what_this_one_gives(plain):
+    context, store = context_of(RECIPE, networks=plain[0] / "nets"), Store(plain[0] / "run.sqlite")
+    (asked,) = context.plan.comparisons
+    ((job, found),) = Processes(1).run([asked], context, store)
+    assert job == asked
+    assert list(found) == list(context.do(asked, store))
+
+
 @pytest.mark.parametrize(("device", "given"), [("cuda", [0, 1, 0]), ("cuda:1", []), (None, [])])
 def test_processes_share_out_the_gpus(plain, monkeypatch, device, given):
     # Stands in for two GPUs: which one each process would take.
     taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(executors, "collected", lambda job, context, done: executors.Failure("not looked at"))
@@ -115,6 +89,7 @@ def test_processes_share_out_the_gpus(plain, monkeypatch, device, given):
     assert taken == given
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_process_that_dies_costs_its_job_alone(plain, tmp_path, monkeypatch):
     folder, _ = plain
     deadly = RECIPE.replace("pairs: [[net-0, net-1]]", "pairs: [[net-0, net-1], [dead, net-1]]")
@@ -203,49 +178,45 @@ def test_a_full_disk_ends_the_run_and_keeps_what_there_is(plain, tmp_path, monke
     assert essence(run_recipe(RECIPE, store, networks=plain[0] / "nets")) == essence(plain[1])
 
 
-KILLED = """
-import sys
-from modelstitch.records import Store
-from modelstitch.sweep import run_recipe
-run_recipe(open(sys.argv[1]).read(), Store(sys.argv[2]), networks=sys.argv[3])
-"""
+LONGER = RECIPE.replace("    controls: [self, untrained, stem_reset,", "    seeds: [0, 1]\n    controls: [self,")
+"""Twice, so that there is time to be killed in; without fresh bottoms, which are captured before the first record."""
+COUNT_OF_LONGER = 2 * (2 * 2 * 2 * 2 * 3 + 2 * 2)
 
 
-LONGER = RECIPE.replace("    controls: [self", "    seeds: [0, 1, 2]\n    controls: [self")
-"""The same three times, so that there is time to be killed in."""
+def begun(*arguments):
+    process = FORKS.Process(target=carry_out, args=arguments)
+    process.start()
+    return process
 
 
-def killed_after_progress(command, path, moments):
+def killed_after_progress(path, networks, moments):
     """Start the run, wait until the store has grown, and kill it within a tenth of a second; returns its exit code."""
     before = len(Store(path).keys())
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while process.poll() is None and len(Store(path).keys()) == before:
+    process = begun(LONGER, path, networks)
+    while process.is_alive() and len(Store(path).keys()) == before:
         time.sleep(0.02)
     time.sleep(moments.random() / 10)
-    process.send_signal(signal.SIGKILL)
-    return process.wait()
+    process.kill()
+    process.join()
+    return process.exitcode
 
 
 def test_killed_at_any_moment_and_resumed_is_uninterrupted(plain, tmp_path):
-    recipe, path, nets = tmp_path / "r.yaml", tmp_path / "run.sqlite", tmp_path / "nets"
-    recipe.write_text(LONGER)
-    command = [sys.executable, "-c", KILLED, str(recipe), str(path), str(nets)]
+    path, nets = tmp_path / "run.sqlite", tmp_path / "nets"
     moments, grown = random.Random(0), []
     # Once before anything is stored, then in the midst of it.
-    early = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    time.sleep(4)
+    early = begun(LONGER, path, nets)
+    time.sleep(moments.random())
     early.kill()
-    early.wait()
+    early.join()
     for _ in range(3):
-        assert killed_after_progress(command, path, moments) == -signal.SIGKILL
+        assert killed_after_progress(path, nets, moments) == -signal.SIGKILL
         grown.append(len(Store(path).keys()))
-    assert 0 < grown[0] < grown[1] < grown[2] < 3 * COUNT
+    assert 0 < grown[0] < grown[1] < grown[2] < COUNT_OF_LONGER
     whole = run_recipe(LONGER, Store(plain[0] / "longer.sqlite"), networks=plain[0] / "nets")
-    assert len(whole) == 3 * COUNT
+    assert len(whole) == COUNT_OF_LONGER
     assert essence(run_recipe(LONGER, Store(path), networks=nets)) == essence(whole)
-    assert {entry.name for entry in tmp_path.iterdir()} <= {
-        *("r.yaml", "run.sqlite", "nets", "run.sqlite-wal", "run.sqlite-shm"),
-    }
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"run.sqlite", "nets", "run.sqlite-wal", "run.sqlite-shm"}
 
 
 def test_what_will_be_done_is_told_before_and_nothing_is_made(plain, tmp_path):

@@ -88,6 +88,7 @@ def test_the_plan_trains_first_what_others_begin_with_though_no_pair_names_it():
     assert [(one.needs, one.wave) for one in plan.trainings] == [((), 0), (("small-0",), 1), (("middle-0",), 2)]
 
 
+@pytest.mark.usefixtures("_forked")
 def test_processes_wait_for_what_a_network_begins_with(done, tmp_path):
     run_recipe(RECIPE, Store(tmp_path / "run.sqlite"), networks=tmp_path / "nets", executor=Processes(2))
     found, expected = networks_of(tmp_path), networks_of(done[0])

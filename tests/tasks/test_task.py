@@ -94,9 +94,9 @@ def test_agreement_is_of_the_same_examples():
         require_same_examples(found, Outcome({"other": found.sums["loss"]}))
 
 
-def test_outputs_are_taken_to_double_precision_where_they_are_wanted():
+def test_outputs_are_taken_to_double_precision_where_they_are():
     outputs = torch.ones(2, requires_grad=True)
-    found = require_finite(outputs, 2, outputs.device)
+    found = require_finite(outputs, 2)
     assert (found.dtype, found.device, found.requires_grad) == (torch.float64, outputs.device, False)
 
 

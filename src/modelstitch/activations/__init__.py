@@ -3,10 +3,10 @@
 ``run`` gives the activations of one captured network, batch by batch, run or kept; ``cache`` keeps them; ``sources``
 holds those of several networks over one set of examples; ``own`` runs bottoms with batch statistics of their own;
 ``rows`` says what a measure compares; ``moments`` sums the rows of two networks; ``answered`` takes a network's answers
-for targets.
+for targets, where the task asks for that.
 """
 
-from modelstitch.activations.answered import Answered, answered
+from modelstitch.activations.answered import Answered, answered, with_task
 from modelstitch.activations.cache import Room
 from modelstitch.activations.moments import Pair, moments_or_failures, paired_moments
 from modelstitch.activations.own import OwnStatistics
@@ -30,4 +30,5 @@ __all__ = [
     "outputs_over",
     "paired_moments",
     "real_rows",
+    "with_task",
 ]

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from modelstitch.activations.run import outputs_over
-from modelstitch.compute import exact_float32
+from modelstitch.compute import exact_float32, home_of
 from modelstitch.data import Batch, Examples
 from modelstitch.errors import DataError
-from modelstitch.tasks import answer_of
+from modelstitch.support.tensors import call
+from modelstitch.tasks import Task, answer_of, guess
 
 _MOST = 4e9
 _BATCH = 512
@@ -82,13 +83,12 @@ class Answered(Examples):
 
 @torch.no_grad()
 @exact_float32()
-def answered(examples: Examples, network: Callable[..., Any], *, device: str, label: str = "") -> Answered:
+def answered(examples: Examples, network: Callable[..., Any], *, label: str = "") -> Answered:
     """The examples with a network's own answers for targets.
 
     Args:
         examples: the inputs.
         network: whose answers; in eval mode.
-        device: where it is.
         label: what is being done, for the progress bar.
 
     Raises:
@@ -99,12 +99,30 @@ def answered(examples: Examples, network: Callable[..., Any], *, device: str, la
         found = "examples of several lengths, whose answers are padded otherwise in each batch"
         raise DataError(asked, found, "give examples of one length")
     parts, order = [], examples.order()
-    for _, outputs, _ in outputs_over(network, examples, size=_BATCH, device=device, label=label):
+    for _, outputs, _ in outputs_over(network, examples, size=_BATCH, label=label):
         parts.append(answer_of(outputs).cpu())
         if len(parts) == 1 and parts[0][0].nbytes * len(examples) > _MOST:
             found = f"{parts[0][0].nbytes * len(examples) / 1e9:.1f} GB of them"
             raise DataError(asked, found, "give fewer examples: `examples.first(n)`")
     return Answered(examples, torch.cat(parts)[order.argsort()])
+
+
+@torch.no_grad()
+def with_task(examples: Examples, network: Callable[..., Any], task: Task | None) -> tuple[Task, Examples]:
+    """The task, guessed where it can only be one, and the examples with the targets that it reads.
+
+    Args:
+        examples: the inputs, and targets where there are any.
+        network: whose outputs the task judges; in eval mode.
+        task: the one that was asked for.
+
+    Raises:
+        TaskMismatch: no task fits the network's outputs and the targets.
+        SettingError: several fit.
+        DataError: as of `answered`.
+    """
+    task = task or guess(examples, call(network, examples.batch(slice(0, 2)).to(home_of(network)).inputs))
+    return task, answered(examples, network) if task.answers_are_targets else examples
 
 
 def _on_cpu(index: Tensor | slice) -> Tensor | slice:

@@ -96,10 +96,10 @@ class Kept(ABC):
         self._rows[index] = rows.to(self._rows)
         self._there[index] = True
 
-    def get(self, index: Tensor, device: str) -> Tensor:
-        """The rows of these examples, on a device."""
+    def get(self, index: Tensor) -> Tensor:
+        """The rows of these examples, where they are kept."""
         assert self._rows is not None
-        return self._rows[index].to(device)
+        return self._rows[index]
 
     @abstractmethod
     def _room(self, like: Tensor) -> Tensor:
@@ -130,6 +130,9 @@ class OnDisk(Kept):
     def __init__(self, path: Path, n: int, lock: int | None) -> None:
         super().__init__(n)
         self.path, self._lock = path, lock
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @classmethod
     def claim(cls, folder: str | Path, key: dict[str, str], n: int) -> OnDisk | None:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from modelstitch.activations.run import autocast
+from modelstitch.activations.run import Activations, autocast
 from modelstitch.compute import Precision
 from modelstitch.cut import Bottom
-from modelstitch.data import Batch, Examples, side_inputs
+from modelstitch.data import Batch, side_inputs
 from modelstitch.parallel import ranks
 from modelstitch.support.progress import track
 from modelstitch.support.tensors import call
@@ -21,13 +21,12 @@ class OwnStatistics:
     """What bottoms with batch statistics of their own give over examples.
 
     Args:
-        examples: what they run over.
-        device: where the networks are.
+        source: the network that they are halves of, over the examples that they run over.
         precision: what they compute in.
     """
 
-    def __init__(self, examples: Examples, device: str, precision: Precision) -> None:
-        self.examples, self.device, self._precision = examples, device, precision
+    def __init__(self, source: Activations, precision: Precision) -> None:
+        self.examples, self._home, self._precision = source.examples, source.device, precision
 
     @contextmanager
     def opened(self) -> Iterator[OwnStatistics]:
@@ -40,7 +39,7 @@ class OwnStatistics:
         """As `Activations.below`, in the mode that the bottoms are in."""
         batches = torch.split(order, size)
         for whole in track(batches, label, len(batches)) if label else batches:
-            batch = self.examples.batch(ranks().part(whole)).to(self.device)
-            with torch.no_grad(), autocast(self._precision, self.device):
+            batch = self.examples.batch(ranks().part(whole)).to(self._home)
+            with torch.no_grad(), autocast(self._precision, batch.inputs):
                 below = [call(bottom, batch.inputs) for bottom in bottoms]
             yield below, Batch(side_inputs(batch.inputs), batch.targets, batch.mask)

@@ -15,20 +15,21 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from modelstitch.activations.cache import InMemory, Kept, OnDisk, Room
-from modelstitch.compute import Compute, Precision
+from modelstitch.compute import Compute, Precision, home_of
 from modelstitch.cut import Bottom, Capture, Cut
 from modelstitch.data import Batch, Examples
 from modelstitch.errors import BadFile
 from modelstitch.parallel import ranks
 from modelstitch.support.memory import GB
 from modelstitch.support.progress import track
-from modelstitch.support.tensors import call, fingerprint, unlowered
+from modelstitch.support.tensors import Inputs, call, fingerprint, leaves, unlowered
 
 Share = Literal["part", "turns", "all"]
 """Of several processes each takes a part of every batch, or whole batches in turn; or each does everything."""
@@ -54,8 +55,8 @@ class Activations:
         precision: Precision = "float32",
         room: Room | None = None,
     ) -> None:
-        self.captured, self.examples, self.compute = captured, examples, compute
-        self.device = compute.place(captured.view)
+        self.captured, self.examples, self.device = captured, examples, compute.place(captured.view)
+        self.compute = replace(compute, device=self.device)
         self._precision = precision
         self._room, self._owner = room or Room(compute.kept_bytes), object()
         self._stored: Examples | None = None
@@ -81,7 +82,11 @@ class Activations:
         """Within it, what is kept here gives way to nobody else's."""
         with self._room.held(self._owner, self.drop):
             if self._wanted - self._kept.keys():
-                self._keep()
+                try:
+                    self._keep()
+                except BaseException:
+                    self.drop()
+                    raise
             yield self
 
     def drop(self) -> None:
@@ -134,7 +139,7 @@ class Activations:
         for cut, activation in found.items():
             if cut in self._kept:
                 self._kept[cut].put(index, activation)
-        return found | {cut: self._kept[cut].get(index, self.device) for cut in cuts if cut not in found}
+        return found | {cut: self._kept[cut].get(index).to(self.device) for cut in cuts if cut not in found}
 
     @torch.no_grad()
     def _run(self, cuts: tuple[Cut, ...], index: Tensor, full: int) -> list[Tensor]:
@@ -143,7 +148,7 @@ class Activations:
         # A short batch is filled up by going through it again, as often as it takes.
         filled = index[torch.arange(max(full, len(index))) % len(index)]
         inputs = self._source().batch(filled).to(self.device).inputs
-        with autocast(self._precision, self.device):
+        with autocast(self._precision, inputs):
             found = call(self._runs[cuts], inputs)
         # What comes in sixteen bits goes on in float32: stitches are fitted in it, and files can hold it.
         return [unlowered(activation[: len(index)]) for activation in found]
@@ -156,15 +161,24 @@ class Activations:
         return self._stored
 
     def _keep(self) -> None:
-        """Choose what to keep, and check what a folder holds of it already."""
-        n = len(self.examples)
-        for cut in self._steady(self._affordable()):
-            if self.compute.folder is None:
-                self._kept[cut] = InMemory(n)
-            elif file := OnDisk.claim(self.compute.folder, self._key(cut), n):
-                self._kept[cut] = file
-                self._check(cut, file)
+        """Choose what to keep, beginning with the rows of the probe, and check what a folder holds of it already."""
+        cuts, index = self._affordable(), torch.arange(min(len(self.examples), max(self._sizes)))
+        there = dict(zip(cuts, self._run(cuts, index, max(self._sizes)), strict=True)) if cuts else {}
+        for cut in self._steady(there):
+            if (kept := self._place_for(cut)) is None:
+                continue
+            self._kept[cut] = kept
+            if kept.has(index):
+                self._check(cut, kept, index, there[cut])
+            else:
+                kept.put(index, there[cut])
         self._wanted.intersection_update(self._kept)
+
+    def _place_for(self, cut: Cut) -> Kept | None:
+        """Where its rows may be kept; None where another process is filling that file."""
+        if self.compute.folder is None:
+            return InMemory(len(self.examples))
+        return OnDisk.claim(self.compute.folder, self._key(cut), len(self.examples))
 
     def _affordable(self) -> tuple[Cut, ...]:
         """From the deepest cut back, as far as the room goes."""
@@ -172,17 +186,22 @@ class Activations:
         deepest_first = sorted(self._wanted, key=self.captured.cuts.index, reverse=True)
         return tuple(deepest_first[: self._room.take(self._owner, [n * cut.bytes(longest) for cut in deepest_first])])
 
-    def _steady(self, cuts: tuple[Cut, ...]) -> list[Cut]:
-        """The cuts where an example's activation has the same bits in any batch, wherever in it the example stands."""
-        if not cuts:
-            return []
-        size = max(self._sizes)
-        index = torch.arange(min(len(self.examples), size))
-        there, steady = self._run(cuts, index, size), set(cuts)
-        for other in sorted(self._sizes):
-            few = index[:other].flip(0)
-            back = self._run(cuts, few, other)
-            steady -= {cut for cut, x, y in zip(cuts, there, back, strict=True) if not torch.equal(x[few], y)}
+    def _steady(self, there: dict[Cut, Tensor]) -> list[Cut]:
+        """The cuts where an example's activation has the same bits in any batch, wherever in it the example stands.
+
+        The first examples in a batch of the largest size are compared with a batch of each smaller size, which holds
+        some of them in the opposite order, so that another size and another place are tried at once.
+
+        Args:
+            there: what the first batch gave, by cut.
+        """
+        cuts, steady = tuple(there), set(there)
+        rows, large = min(len(self.examples), max(self._sizes)), max(self._sizes)
+        for size in sorted(self._sizes - {large}) or [large]:
+            # From all over the large batch: kernels may treat its last rows in another way than its first.
+            few = torch.arange(rows).flip(0)[:: max(1, rows // size)][:size]
+            back = self._run(cuts, few, size) if cuts else []
+            steady -= {cut for cut, again in zip(cuts, back, strict=True) if not torch.equal(there[cut][few], again)}
         return [cut for cut in cuts if cut in steady]
 
     def _key(self, cut: Cut) -> dict[str, str]:
@@ -190,46 +209,38 @@ class Activations:
         bottom = self.captured.bottom(cut)
         weights = fingerprint(dict(bottom.named_parameters()) | dict(bottom.named_buffers()))
         sizes = "/".join(map(str, sorted(self._sizes)))
-        made = f"{_hardware(self.device)} {torch.get_num_threads()} {torch.__version__} {sizes} {self._precision}"
+        hardware = f"{torch.device(self.device).type} {self.compute.hardware}"
+        made = f"{hardware} {torch.get_num_threads()} {torch.__version__} {sizes} {self._precision}"
         network = {"network": self.captured.name, "graph": self.captured.graph, "weights": weights, "cut": cut.name}
         return {**network, "data": self.examples.fingerprint, "made": made}
 
-    def _check(self, cut: Cut, file: OnDisk) -> None:
-        """Refuse activations that are not this network's: a batch is run again and compared."""
-        size = max(self._sizes)
-        index = torch.arange(min(len(self.examples), size))
-        if not file.has(index):
-            return
-        (fresh,), held = self._run((cut,), index, size), file.get(index, self.device)
+    def _check(self, cut: Cut, file: Kept, index: Tensor, fresh: Tensor) -> None:
+        """Refuse activations that are not this network's: those of a batch are compared with what it gives now."""
+        held = file.get(index).to(self.device)
         near = 1e-3 * float(fresh.abs().max())
         if fresh.shape != held.shape or not torch.allclose(fresh, held, rtol=1e-3, atol=near):
-            found = f"numbers in {file.path} that the network does not give"
+            found = f"numbers in {file} that the network does not give"
             raise BadFile(f"activations kept at {cut.name!r}", found, "remove the file, and it is made again")
 
 
-def _hardware(device: str) -> str:
-    """What rounds: the model of a GPU, whichever of them it is; of processors torch says no more than the word."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def autocast(precision: Precision, device: str) -> AbstractContextManager[object]:
-    """What networks and stitches run in while a stitch is fitted."""
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+def autocast(precision: Precision, inputs: Inputs) -> AbstractContextManager[object]:
+    """What networks and stitches run in, on the device of their inputs, while a stitch is fitted."""
+    return torch.autocast(leaves(inputs)[0].device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def outputs_over(
-    network: Callable[..., Any], examples: Examples, *, size: int, device: str, label: str = ""
+    network: Callable[..., Any], examples: Examples, *, size: int, label: str = ""
 ) -> Iterator[tuple[Tensor, Any, Batch]]:
     """Run anything that can be called with inputs over examples: their indices, its outputs, and the batch.
 
     Args:
-        network: in the mode that it shall run in.
+        network: in the mode that it shall run in; batches go to the device of its weights.
         examples: what it runs over, in the order in which they are cheapest.
         size: examples a batch.
-        device: where the network is.
         label: what is being done, for the progress bar.
     """
     batches = torch.split(examples.order(), size)
+    home = home_of(network)
     for index in track(batches, label, len(batches)) if label else batches:
-        batch = examples.batch(index).to(device)
+        batch = examples.batch(index).to(home)
         yield index, call(network, batch.inputs), batch

@@ -28,7 +28,7 @@ def compare(
     sample: Annotated[int, typer.Option(help="Examples kept for measures that need all at once.")] = 2000,
     null: Annotated[int | None, typer.Option(help="Two cuts: shuffle the pairing N times for comparison.")] = None,
     seed: Seed = 0,
-    device: Device = None,
+    compute: Device = None,
     threads: Threads = None,
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
     figure: Annotated[list[Path] | None, typer.Option(help="A heat-map: .png, .svg, .pdf or .html.")] = None,
@@ -45,7 +45,6 @@ def compare(
     first, second = (one.module for one in loaded)
     test = inputs.split_of(data, data_folder, networks=loaded, size=image_size).test
     measures = [name.strip() for name in measure.split(",")]
-    compute = inputs.compute_of(device)
     asked: dict[str, Any] = {"measures": measures, "layout": layout, "sample": sample, "compute": compute}
     if null is not None:
         show.nulls(calibrate(first, second, (cuts[0], cuts[1]), test, permutations=null, seed=seed, **asked), as_json)

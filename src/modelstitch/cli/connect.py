@@ -42,7 +42,7 @@ def connect(
     curve_epochs: Annotated[int, typer.Option(help="Passes over the data to train the curve's middle.")] = 5,
     points: Annotated[int, typer.Option(help="Places on each path, ends included.")] = 11,
     seed: Seed = 0,
-    device: Device = None,
+    compute: Device = None,
     threads: Threads = None,
     limit: Limit = None,
     out: Annotated[list[Path] | None, typer.Option(help=_OUT)] = None,
@@ -56,7 +56,7 @@ def connect(
     inputs.use_threads(threads)
     setting: dict[str, Any] = {"curve": Schedule(curve_epochs), "points": points, "threshold": threshold, "seed": seed}
     setting |= {"family": inputs.family_of(family, None), "by": inputs.matching_of(by, epochs=epochs)}
-    setting |= {"task": inputs.task_of(task), "compute": inputs.compute_of(device)}
+    setting |= {"task": inputs.task_of(task), "compute": compute}
     loaded = inputs.networks_of([a, b])
     found = _found(loaded, inputs.split_of(data, data_folder, limit, loaded), setting)
     shown(found, as_json)

@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 
+from modelstitch.cli.inputs import compute_of
+from modelstitch.compute import Compute
+
+_DEVICE = "cpu, cuda, cuda:1, mps, … By default the CPU."
 DATA_NAMES = "digits, fashion_mnist, cifar10, cifar100, image_folder, or py:package.module:function"
 
 Network = Annotated[str, typer.Argument(help="A folder that `train` wrote, or py:package.module:function.")]
@@ -21,7 +25,11 @@ ImageSize = Annotated[
     int | None,
     typer.Option(help="Side of an image_folder's images in pixels; by default the networks' own, else 224."),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, … By default the CPU.")]
+Device = Annotated[
+    Compute | None,
+    # Not the parser makes it: typer would put an error of its own in the place of one that is a ValueError.
+    typer.Option("--device", metavar="<str>", parser=str, callback=compute_of, help=_DEVICE),
+]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; by default one a core. The last digits depend on it.")]
 Limit = Annotated[int | None, typer.Option(help="Use the first N train examples only.")]
 Seed = Annotated[int, typer.Option(help="Keys everything that is drawn at random.")]

@@ -26,8 +26,10 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
     def run(*, devices: int = 1, nodes: int = 1, strategy: str = STRATEGIES[0], **typed: Any) -> None:
         if devices == nodes == 1:
             return verb(**typed)
-        device = typed["device"] or "cpu"
-        if code := launch(_ending, run, typed, devices=devices, nodes=nodes, strategy=strategy, device=device):
+        kind = str(typed["compute"].device) if typed["compute"] else "cpu"
+        # Each process computes on a device of its own.
+        typed["compute"] = None
+        if code := launch(_ending, run, typed, devices=devices, nodes=nodes, strategy=strategy, device=kind):
             raise typer.Exit(code)
         return None
 
@@ -36,7 +38,7 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
     by_name = inspect.Parameter.KEYWORD_ONLY
     added = [inspect.Parameter(name, by_name, annotation=options[name], default=_DEFAULTS[name]) for name in options]
     own = [one.replace(kind=by_name) for one in inspect.signature(verb, eval_str=True).parameters.values()]
-    behind = 1 + [one.name for one in own].index("device")
+    behind = 1 + [one.name for one in own].index("compute")
     run.__dict__["__signature__"] = inspect.Signature([*own[:behind], *added, *own[behind:]])
     run.__annotations__ = {**get_type_hints(verb, include_extras=True), **options}
     # Else they would be read off the verb itself.

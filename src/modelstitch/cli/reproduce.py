@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelstitch.cli import runs, show
+from modelstitch.cli import inputs, runs, show
 from modelstitch.cli.options import DataFolder, Device, Json, Threads
 from modelstitch.cli.sweep import DryRun, Jobs, Memory, Networks, Ray, carried_out
 from modelstitch.errors import SettingError
@@ -27,7 +27,7 @@ def reproduce(
     jobs: Jobs = 1,
     ray: Ray = None,
     memory: Memory = None,
-    device: Device = None,
+    compute: Device = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +41,7 @@ def reproduce(
 
     asked, text = paper_recipe(figure, size, data, data_folder)
     path = out / f"{asked.name}.sqlite"
-    where: dict[str, Any] = {"jobs": jobs, "ray": ray, "memory": memory, "device": device, "threads": threads}
+    where: dict[str, Any] = {"jobs": jobs, "ray": ray, "compute": inputs.with_room(compute, memory), "threads": threads}
     found = carried_out(text, path, dry_run=dry_run, as_json=as_json, networks=networks, **where)
     if found is None:
         return

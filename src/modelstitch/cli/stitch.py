@@ -49,7 +49,7 @@ def stitch(
     settings: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
     batch_norm: Annotated[str, typer.Option(help="frozen (as trained) or batch (batch statistics).")] = "frozen",
     seed: Seed = 0,
-    device: Device = None,
+    compute: Device = None,
     threads: Threads = None,
     memory: Annotated[float | None, typer.Option(help="GB of memory for activations; 2 by default.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Keep up to 20 GB of activations here for later calls.")] = None,
@@ -79,7 +79,7 @@ def _setting(typed: dict[str, Any]) -> dict[str, Any]:
     inputs.use_threads(typed["threads"])
     found = {"family": family, "by": by, "seed": typed["seed"], "task": inputs.task_of(typed["task"])}
     found |= {"batch_norm": inputs.choose("--batch-norm", typed["batch_norm"], ("frozen", "batch"))}
-    return found | {"compute": inputs.compute_of(typed["device"], typed["memory"], typed["cache"])}
+    return found | {"compute": inputs.with_room(typed["compute"], typed["memory"], typed["cache"])}
 
 
 def _only(networks: list[str], every: bool, no_controls: bool) -> Stitching | None:

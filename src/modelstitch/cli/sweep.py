@@ -14,6 +14,7 @@ from modelstitch.cli.processes import shared
 from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
+    from modelstitch.compute import Compute
     from modelstitch.records import Records, Store
     from modelstitch.sweep.executors import Executor
 
@@ -37,7 +38,7 @@ def sweep(
     jobs: Jobs = 1,
     ray: Ray = None,
     memory: Memory = None,
-    device: Device = None,
+    compute: Device = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +48,7 @@ def sweep(
 
     asked, text = read_recipe(recipe, size, kinds=KINDS)
     path = out or Path("runs") / f"{asked.name}.sqlite"
-    where: dict[str, Any] = {"jobs": jobs, "ray": ray, "memory": memory, "device": device, "threads": threads}
+    where: dict[str, Any] = {"jobs": jobs, "ray": ray, "compute": inputs.with_room(compute, memory), "threads": threads}
     found = carried_out(text, path, dry_run=dry_run, as_json=as_json, networks=networks, **where)
     if found is not None:
         runs.run(*found, as_json)
@@ -62,13 +63,12 @@ def carried_out(
     networks: Path,
     jobs: int,
     ray: str | None,
-    memory: float | None,
-    device: str | None,
+    compute: Compute,
     threads: int | None,
 ) -> tuple[Records, Store] | None:
     """What a recipe gave; None where only its outlook was asked for, and shown."""
     inputs.use_threads(threads)
-    common: dict[str, Any] = {"networks": networks, "compute": inputs.compute_of(device, memory)}
+    common: dict[str, Any] = {"networks": networks, "compute": compute}
     if dry_run:
         from modelstitch.sweep import estimate
 
@@ -78,10 +78,10 @@ def carried_out(
     from modelstitch.sweep import run_recipe
 
     store = Store(path)
-    return run_recipe(text, store, executor=_executor(jobs, ray, device), **common), store
+    return run_recipe(text, store, executor=_executor(jobs, ray, compute), **common), store
 
 
-def _executor(jobs: int, ray: str | None, device: str | None) -> Executor:
+def _executor(jobs: int, ray: str | None, compute: Compute) -> Executor:
     from modelstitch.parallel import ranks
     from modelstitch.sweep.executors import Here, Processes
 
@@ -95,7 +95,7 @@ def _executor(jobs: int, ray: str | None, device: str | None) -> Executor:
         if jobs != 1:
             raise SettingError("--jobs with --ray", "two ways to run jobs", "leave --jobs out: Ray has its own count")
         # Ray hides every GPU from a task that has reserved none.
-        return OnRay(ray, gpus=float((device or "").startswith("cuda")))
+        return OnRay(ray, gpus=float(str(compute.device).startswith("cuda")))
     return Here() if jobs == 1 else Processes(jobs)
 
 

@@ -28,7 +28,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of the first half of all steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
-    device: Device = None,
+    compute: Device = None,
     threads: Threads = None,
     limit: Limit = None,
     as_json: Json = False,
@@ -40,10 +40,9 @@ def train(
     split = inputs.split_of(data, data_folder, limit, size=image_size)
     schedule = inputs.schedule_of(data, method, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
     sizes = {} if width is None else {"widths": (width, width)} if architecture == "mlp" else {"width": width}
-    place = inputs.compute_of(device).device or "cpu"
     there = (out / "config.json").exists()
     asked: dict[str, Any] = {"seed": seed, "method": method, "schedule": schedule, "task": inputs.task_of(task)}
-    config = train_network(architecture, split, folder=out, device=place, **asked, **sizes)
+    config = train_network(architecture, split, folder=out, compute=compute, **asked, **sizes)
     if there:
         show.talk(f"already trained: {out}")
     show.trained(config, out, len(split.test), as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,6 @@ def compare_all(
     every: bool = False,
     sample: int = 2000,
     names: tuple[str, str] = ("A", "B"),
-    device: str | torch.device | None = None,
     compute: Compute | None = None,
 ) -> Comparison:
     """Compare two networks at every cut of each, in one pass over each network.
@@ -59,8 +59,7 @@ def compare_all(
         every: all legal cuts instead of one a block.
         sample: how many examples to keep for measures that need all rows at once.
         names: what to call the two.
-        device: where to compute; by default where ``a`` is.
-        compute: room for activations; it changes no value.
+        compute: where, by default where ``a`` is, and room for activations; room changes no value.
 
     Returns:
         The values; a pair without one says why.
@@ -79,7 +78,7 @@ def compare_all(
     """
     examples = as_examples(data, targets=False)
     _check(measures, layout, sample)
-    first, second = _sources((a, b), examples, (compute or Compute()).at(device))
+    first, second = _sources((a, b), examples, compute or Compute())
     at = [_cuts_of(one.captured, cuts[side] if cuts else None, every) for side, one in enumerate((first, second))]
     sinks = _sinks([MEASURES[name] for name in measures], at[0], at[1], layout, sample)
     _pass(first, second, at, layout, list(dict.fromkeys(sinks.values())))
@@ -117,7 +116,6 @@ def calibrate(
     sample: int = 2000,
     permutations: int = 100,
     seed: int = 0,
-    device: str | torch.device | None = None,
     compute: Compute | None = None,
 ) -> list[Null]:
     """Measures at one pair of cuts, beside what they give when the pairing of the examples is shuffled.
@@ -132,8 +130,7 @@ def calibrate(
         sample: how many examples, the first ones.
         permutations: how many shuffles.
         seed: of the shuffles.
-        device: where the networks compute; by default where ``a`` is.
-        compute: room for activations; it changes no value.
+        compute: as in `compare_all`.
 
     Returns:
         One `Null` a measure.
@@ -148,7 +145,7 @@ def calibrate(
         found, do = "rows that are not independent of each other", "take the layout flatten or pool"
         raise SettingError("to shuffle positions", found, do)
     examples = as_examples(data, targets=False).first(sample)
-    first, second = _sources((a, b), examples, (compute or Compute()).at(device))
+    first, second = _sources((a, b), examples, compute or Compute())
     kept = Kept(len(examples))
     at = [[first.captured.find(cuts[0])], [second.captured.find(cuts[1])]]
     _pass(first, second, at, layout, [kept])
@@ -194,7 +191,7 @@ def _sources(
     """What both networks give over the examples, on one device; of one network with itself, the same twice."""
     a, b = networks
     first = Network("A", a).ready(examples.example, compute)
-    second = first if b is a else Network("B", b).ready(examples.example, compute.at(first.device))
+    second = first if b is a else Network("B", b).ready(examples.example, replace(compute, device=first.device))
     sources = Sources(examples, compute)
     return sources.of(first.captured), sources.of(second.captured)
 

@@ -53,7 +53,6 @@ def connectivity(
     curve: Schedule | None = None,
     points: int = 11,
     seed: int = 0,
-    device: str | torch.device | None = None,
     compute: Compute | None = None,
 ) -> Connectivity:
     """Ask whether two networks of one architecture are stitching-connected, and what lies between their weights.
@@ -80,8 +79,7 @@ def connectivity(
         curve: how to train the middle of the curve; by default five epochs.
         points: places on each path, ends included.
         seed: of the matching, the curve and the intervals.
-        device: where to compute; by default where ``a`` is.
-        compute: room for activations; it changes no result.
+        compute: where, by default where ``a`` is, and room for activations; room changes no result.
 
     Returns:
         Every point, the barriers and the verdict; a point without a number is a failure with its reason.
@@ -100,7 +98,7 @@ def connectivity(
     fit_on, measure_on = both_sets(train, test)
     task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
     limit = _limit(threshold, task.scores[0])
-    place = (compute or Compute()).at(device)
+    place = compute or Compute()
     first = Network(names[0], a).ready(measure_on.example, place)
     second = Network(names[1], b).ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), by or TaskLoss(), seed=seed)
@@ -114,7 +112,7 @@ def connectivity(
     for way, mix in between.ways(schedule):
         found += between.path(way, places, mix)
     asked = {**between.asked(), "curve": str(schedule)}
-    return Connectivity(names, tuple(found), task.scores, limit, asked, provenance(first.device))
+    return Connectivity(names, tuple(found), task.scores, limit, asked, provenance(Compute(first.device)))
 
 
 def _check(a: nn.Module, b: nn.Module, points: int) -> None:

@@ -71,8 +71,7 @@ def bent(
         NumericalFailure: the loss is not finite.
     """
     module = Bend(network, at_0, at_1, seed)
-    device = str(next(network.parameters()).device)
-    train_supervised(module, train, task=task, schedule=schedule, seed=seed, device=device)
+    train_supervised(module, train, task=task, schedule=schedule, seed=seed)
     halfway = {name: (at_0[name] + at_1[name]) / 2 if at_0[name].is_floating_point() else at_0[name] for name in at_0}
     return halfway | {name: tensor.detach() for name, tensor in module.control().items()}
 

@@ -17,7 +17,6 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from modelstitch.activations import outputs_over
-from modelstitch.compute import home_of
 from modelstitch.cut import Capture
 from modelstitch.cut.exported import Exported
 from modelstitch.data import Examples
@@ -64,7 +63,7 @@ def estimate_statistics(network: nn.Module, examples: Examples) -> None:
         norm.momentum = None  # the plain average over batches
         norm.training = True
     whole = examples.first(len(examples) // _BATCH * _BATCH or len(examples))
-    for _ in outputs_over(network, whole, size=_BATCH, device=home_of(network)) if norms else ():
+    for _ in outputs_over(network, whole, size=_BATCH) if norms else ():
         pass  # a batch norm takes its statistics on the way
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum

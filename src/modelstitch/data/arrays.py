@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from modelstitch.data.examples import Batch, Examples, bytes_of, check_finite, copied, digest_of, moved, picked
+from modelstitch.data.examples import Batch, Examples, bytes_of, check_finite, copied, digest_of, picked
 from modelstitch.errors import DataError
 from modelstitch.support.tensors import Inputs, fingerprint, leaves
 
@@ -43,6 +43,7 @@ class Arrays(Examples):
     inputs: Inputs
     targets: Any = None
     mask: Tensor | None = None
+    held = ("inputs", "targets", "mask")
 
     def __post_init__(self) -> None:
         # Other mappings and tuples (a tokenizer's, say) are no structures to torch, which would not move them.
@@ -64,11 +65,6 @@ class Arrays(Examples):
     def with_targets_of(self, others: Examples) -> Arrays:
         """The same inputs beside the targets of others."""
         return dataclasses.replace(self, targets=others.batch(slice(0, len(others))).targets)
-
-    def on(self, device: str) -> Arrays:
-        """The same examples stored on a device."""
-        inputs, targets, mask = (moved(part, device) for part in (self.inputs, self.targets, self.mask))
-        return dataclasses.replace(self, inputs=inputs, targets=targets, mask=mask)
 
     @property
     def nbytes(self) -> int:

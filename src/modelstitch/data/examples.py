@@ -6,11 +6,12 @@ order, and never fits on an example that it is judged on. So examples are addres
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -62,9 +63,11 @@ class Examples(ABC):
 
     Attributes:
         name: what records call them.
+        held: names of the attributes whose tensors `on` may move.
     """
 
     name: str
+    held: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -136,8 +139,11 @@ class Examples(ABC):
         return torch.arange(len(self))
 
     def on(self: E, device: str) -> E:
-        """The same examples stored on a device, where they can be."""
-        return self
+        """The same examples stored on a device, as compactly as before, where they can be."""
+        twin = copy.copy(self)
+        # Set behind the back of frozen dataclasses: nothing else changes, and what was found out stays known.
+        vars(twin).update({name: moved(getattr(self, name), device) for name in self.held})
+        return twin
 
     def first(self: E, n: int) -> E:
         """The first ``n`` examples, or all of them where there are fewer."""

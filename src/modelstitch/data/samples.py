@@ -50,6 +50,7 @@ class Samples(Examples):
     std: tuple[float, ...] = ()
     crop: int = 0
     flip: bool = False
+    held = ("inputs", "labels")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -102,10 +103,6 @@ class Samples(Examples):
     def with_targets_of(self, others: Examples) -> Samples:
         """The same inputs beside the labels of others."""
         return dataclasses.replace(self, labels=others.batch(slice(0, len(others))).targets)
-
-    def on(self, device: str) -> Samples:
-        """The same examples stored on a device, as compactly as before."""
-        return dataclasses.replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
 
     @property
     def nbytes(self) -> int:

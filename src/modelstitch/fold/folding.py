@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
+from modelstitch.compute import home_of
 from modelstitch.cut import Capture, capture_of
 from modelstitch.cut.exported import Exported
 from modelstitch.cut.frozen import standard_attention
@@ -203,9 +204,8 @@ def _rebuilt(view: nn.Module, surgery: Surgery, is_map: bool) -> nn.Module:
 def _check_same(stitched: Stitched, network: nn.Module, projections: Collection[str], asked: str) -> None:
     """Refuse a folded network that does not answer as the stitched one does."""
     entry = stitched.bottom.entries[0]
-    device = next((t.device for t in network.state_dict().values()), torch.device("cpu"))
     shape = [_LENGTH if size is None else size for size in entry.shape]
-    inputs = torch.randn(4, *shape, generator=generator("check of a fold")).to(device)
+    inputs = torch.randn(4, *shape, generator=generator("check of a fold")).to(home_of(network))
     with standard_attention():
         expected, found = stitched.eval()(inputs), network(inputs)
     difference = float((found - expected).abs().max())

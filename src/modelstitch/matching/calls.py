@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from modelstitch.activations import Sources, answered
+from modelstitch.activations import Sources, with_task
 from modelstitch.compute import Compute
 from modelstitch.cut import Bottom, Top, capture_of
-from modelstitch.data import Examples, as_examples
+from modelstitch.data import as_examples
 from modelstitch.errors import NumericalFailure
 from modelstitch.matching.chain import chained
 from modelstitch.matching.fit import Fit, Job, Known
@@ -18,8 +16,7 @@ from modelstitch.matching.task import TaskLoss
 from modelstitch.moments import Moments
 from modelstitch.stitches import Family
 from modelstitch.support.modes import own_modes
-from modelstitch.support.tensors import call, each
-from modelstitch.tasks import Imitation, Task, guess
+from modelstitch.tasks import Imitation, Task
 
 
 @own_modes()
@@ -106,18 +103,8 @@ def fit_all(
     """
     by, examples = chained(TaskLoss() if by is None else by), as_examples(train)
     if halves and by.descent and by.objective.against == "targets":
-        task, examples = _task(task, halves[0][1], examples)
+        task, examples = with_task(examples, capture_of(halves[0][1]).top("input"), task)
     elif by.descent:
         task = task or Imitation()
     with Sources(examples, compute) as sources:
         return Job(family, by, task, sources, batch_norm, seed).fit_all(halves, moments)
-
-
-def _task(task: Task | None, top: Top, examples: Examples) -> tuple[Task, Examples]:
-    """The task, and the examples with the targets that it reads."""
-    whole = capture_of(top).top("input")
-    device = str(next((tensor.device for tensor in whole.buffers()), torch.device("cpu")))
-    if task is None:
-        with torch.no_grad():
-            task = guess(examples, call(whole, each(lambda one: one.to(device), examples.example)))
-    return task, answered(examples, whole, device=device) if task.answers_are_targets else examples

@@ -193,7 +193,7 @@ def _step(runs: Sequence[_Run], below: Sequence[Tensor], batches: Sequence[Batch
 
 def _loss(run: _Run, activation: Tensor, batch: Batch, way: _Way) -> Tensor:
     """The mean over the batch; over several processes, whose parts are uneven, the sum over this one's part."""
-    with autocast(way.by.precision, str(activation.device)):
+    with autocast(way.by.precision, activation):
         outputs: Any = run.stitched.above(activation, batch.inputs)
     if not run.checked:
         # Once is enough, and looking at the targets waits for a device that computes.

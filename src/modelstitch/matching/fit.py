@@ -243,8 +243,7 @@ class Job:
         return curves
 
     def _own(self, stitched: Stitched, descent: Descent | None) -> OwnStatistics:
-        device = self.source(stitched.bottom).device
-        return OwnStatistics(self.sources.examples, device, descent.precision if descent else "float32")
+        return OwnStatistics(self.source(stitched.bottom), descent.precision if descent else "float32")
 
     def _moments(self, halves: Halves, known: Known) -> Known:
         """What the closed form needs, those already known taken as they are; one pass for each network of tops."""

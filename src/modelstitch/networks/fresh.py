@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from modelstitch.compute import home_of
 from modelstitch.errors import SettingError
 from modelstitch.support.seeding import generator, seeded
 
@@ -73,7 +74,6 @@ def _reset_of(module: nn.Module) -> Any:
 def _forgetful(network: nn.Module, paths: Sequence[str], what: str, seed: int) -> nn.Module:
     """A copy whose modules at these paths have fresh weights."""
     # On the CPU, whose one stream of random numbers is the same beside every device.
-    home = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     fresh = copy.deepcopy(network).cpu()
     with seeded(what, seed), torch.no_grad():
         for path in paths:
@@ -85,4 +85,4 @@ def _forgetful(network: nn.Module, paths: Sequence[str], what: str, seed: int) -
                 noise = torch.randn(parameter.shape, generator=generator(what, seed, path, name))
                 spread = parameter.std() if parameter.numel() > 1 else parameter.abs()
                 parameter.copy_(parameter.mean() + spread * noise.to(parameter))
-    return fresh.to(home).eval()
+    return fresh.to(home_of(network)).eval()

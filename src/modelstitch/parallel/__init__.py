@@ -6,6 +6,6 @@ gradients, ``norm`` the batch norms that see the whole batch.
 """
 
 from modelstitch.parallel.launch import STRATEGIES, launch
-from modelstitch.parallel.ranks import Ranks, among, by_first, place_for, ranks
+from modelstitch.parallel.ranks import Ranks, among, by_first, ranks
 
-__all__ = ["STRATEGIES", "Ranks", "among", "by_first", "launch", "place_for", "ranks"]
+__all__ = ["STRATEGIES", "Ranks", "among", "by_first", "launch", "ranks"]

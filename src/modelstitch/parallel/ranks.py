@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from modelstitch.errors import Parted, SettingError, StitchError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 T = TypeVar("T")
@@ -238,8 +237,3 @@ def by_first(do: Callable[P, T]) -> Callable[P, T]:
         return ranks().from_first(lambda: do(*args, **kwargs))
 
     return run
-
-
-def place_for(device: str | torch.device | None) -> str | torch.device:
-    """Where to compute: as asked, else on this process's own device where there are several, else on the CPU."""
-    return device or ranks().device or "cpu"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from modelstitch.activations import Activations, Sources, answered, outputs_over
-from modelstitch.compute import exact_float32
+from modelstitch.activations import Activations, Sources, outputs_over, with_task
+from modelstitch.compute import exact_float32, home_of
 from modelstitch.cut import capture_of
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.cut.untouched import own_state
@@ -22,7 +21,7 @@ from modelstitch.penalty.penalty import Penalty, penalties_of
 from modelstitch.stitched import Stitched
 from modelstitch.support.modes import own_modes
 from modelstitch.support.tensors import call
-from modelstitch.tasks import Outcome, Task, guess, joined_outcome
+from modelstitch.tasks import Outcome, Task, joined_outcome
 
 Evaluated = Callable[..., Any]
 """Anything that is called with inputs and answers; an `nn.Module` is also put into eval mode while it is tested."""
@@ -50,11 +49,8 @@ def evaluate(network: Evaluated, data: object, *, task: Task | None = None, batc
         DataError: there are no examples.
         NumericalFailure: an output is not finite.
     """
-    examples, device = as_examples(data), _device_of(network)
-    with torch.no_grad(), _eval_mode(network):
-        task = task or guess(examples, call(network, _moved(examples, device)))
-        if task.answers_are_targets:
-            examples = answered(examples, network, device=device)
+    with _eval_mode(network):
+        task, examples = with_task(as_examples(data), network, task)
     return judged(network, examples, task, size=batch_size)
 
 
@@ -86,16 +82,12 @@ def penalties(
     stitched: Evaluated, top_network: Evaluated, data: object, *, task: Task | None = None, seed: int = 0
 ) -> dict[str, Penalty]:
     """The penalty by each of the task's scores, by its name; arguments and errors as of `penalty`."""
-    examples = as_examples(data)
     if isinstance(top_network, nn.Module):
         # The halves are frozen and use the standard attention; weights that take gradients, and the fused one, round
         # differently, so that a network could differ from its own halves in the last digits of its loss.
         top_network = frozen_view(top_network)
-    with standard_attention(), torch.no_grad():
-        device = _device_of(top_network)
-        task = task or guess(examples, call(top_network, _moved(examples, device)))
-        if task.answers_are_targets:
-            examples = answered(examples, top_network, device=device)
+    with standard_attention():
+        task, examples = with_task(as_examples(data), top_network, task)
         ours, theirs = (judged(network, examples, task) for network in (stitched, top_network))
     return penalties_of(ours, theirs, task, seed=seed)
 
@@ -107,7 +99,7 @@ def judged(network: Evaluated, examples: Examples, task: Task, *, size: int = BA
         raise DataError(asked=f"the outcome of {examples.name!r}", found="no examples", do="give at least one example")
     outcomes, indices = [], []
     with torch.no_grad(), _eval_mode(network):
-        for index, outputs, batch in outputs_over(network, examples, size=size, device=_device_of(network)):
+        for index, outputs, batch in outputs_over(network, examples, size=size):
             task.check(outputs, batch)
             outcomes.append(task.judge(outputs, batch))
             indices.append(index)
@@ -174,21 +166,10 @@ def _below(
             for _, found, batch in source.batches([one.bottom.cut for one in stitched], size, order, label=label):
                 yield found, batch
         return
-    device = _device_of(stitched[0])
+    home = home_of(stitched[0])
     for index in ranks().turns(torch.split(order, size)):
-        batch = sources.examples.batch(index).to(device)
-        yield [call(one.bottom, batch.inputs) for one in stitched], sources.examples.without_main(index).to(device)
-
-
-def _moved(examples: Examples, device: str) -> Any:
-    return examples.batch(slice(0, 2)).to(device).inputs
-
-
-def _device_of(network: Evaluated) -> str:
-    if isinstance(network, nn.Module):
-        for tensor in itertools.chain(network.parameters(), network.buffers()):
-            return str(tensor.device)
-    return "cpu"
+        batch = sources.examples.batch(index).to(home)
+        yield [call(one.bottom, batch.inputs) for one in stitched], sources.examples.without_main(index).to(home)
 
 
 @contextlib.contextmanager

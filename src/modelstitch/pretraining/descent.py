@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelstitch.compute import Compute
 from modelstitch.data import Batch, steps_per_epoch
 from modelstitch.errors import NumericalFailure, SettingError
-from modelstitch.parallel import among, place_for, ranks
+from modelstitch.parallel import among, ranks
 from modelstitch.parallel.norm import whole_batches
 from modelstitch.support.memory import kept_memory
 from modelstitch.support.progress import track
@@ -66,11 +67,11 @@ def descend(
     label: str,
     task: Task,
     schedule: Schedule,
-    device: str | torch.device | None,
+    compute: Compute | None,
     after_epoch: Callable[[Curve], None] | None,
     frozen: Sequence[nn.Module] = (),
 ) -> Curve:
-    """Lower a task's mean loss of a module's outputs, in place on ``device``; it ends in eval mode on its own device.
+    """Lower a task's mean loss of a module's outputs, in place; it ends in eval mode on the device where it was.
 
     Over several processes each takes its part of every batch, batch norms see the whole of it, and all end with the
     same weights, begun from the first process's.
@@ -82,7 +83,7 @@ def descend(
         label: what is being learned, in a few words.
         task: whose loss to lower.
         schedule: how long and how fast.
-        device: where to compute; by default this process's own where there are several, else the CPU.
+        compute: where; by default this process's own device where there are several, else where the module is.
         after_epoch: called with the curve so far; it may change the module's mode and nothing else.
         frozen: modules within, which stay in eval mode.
 
@@ -90,32 +91,32 @@ def descend(
         TaskMismatch: outputs, targets and task do not belong together.
         NumericalFailure: the loss is not finite; noticed at the end of its epoch.
     """
-    home = next(module.parameters()).device
-    module.to(place_for(device))
-    ranks().copy_from_first(module.state_dict().values())
-    # The plain memory layout is kept on purpose. With channels last, the backward pass of a strided 1 x 1 convolution
-    # of 2 to 6 channels writes outside its buffers on the CPU (seen with torch 2.13.0: crashes, heap corruption).
-    optimiser = torch.optim.SGD(
-        module.parameters(),
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
-    per_epoch = steps_per_epoch(examples, schedule.batch_size)
-    steps = schedule.epochs * per_epoch
-    drops = torch.optim.lr_scheduler.MultiStepLR(optimiser, [steps // 2, steps * 3 // 4], gamma=0.2)
-    curve: Curve = []
-    for epoch in range(1, schedule.epochs + 1):
-        tracked = track(batches(epoch), f"{label} epoch {epoch}/{schedule.epochs}", per_epoch)
-        module.train()
-        for one in frozen:
-            one.eval()
-        with kept_memory(), whole_batches(module):
-            row = _epoch(module, tracked, task, optimiser, drops, check=epoch == 1)
-        curve.append({"epoch": epoch, **row})
-        if after_epoch is not None:
-            after_epoch(curve)
-    module.to(home).eval()
+    with (compute or Compute()).hosting(module):
+        ranks().copy_from_first(module.state_dict().values())
+        # The plain memory layout is kept on purpose. With channels last, the backward pass of a strided 1 x 1
+        # convolution of 2 to 6 channels writes outside its buffers on the CPU (seen with torch 2.13.0: crashes, heap
+        # corruption).
+        optimiser = torch.optim.SGD(
+            module.parameters(),
+            lr=schedule.learning_rate,
+            momentum=schedule.momentum,
+            weight_decay=schedule.weight_decay,
+        )
+        per_epoch = steps_per_epoch(examples, schedule.batch_size)
+        steps = schedule.epochs * per_epoch
+        drops = torch.optim.lr_scheduler.MultiStepLR(optimiser, [steps // 2, steps * 3 // 4], gamma=0.2)
+        curve: Curve = []
+        for epoch in range(1, schedule.epochs + 1):
+            tracked = track(batches(epoch), f"{label} epoch {epoch}/{schedule.epochs}", per_epoch)
+            module.train()
+            for one in frozen:
+                one.eval()
+            with kept_memory(), whole_batches(module):
+                row = _epoch(module, tracked, task, optimiser, drops, check=epoch == 1)
+            curve.append({"epoch": epoch, **row})
+            if after_epoch is not None:
+                after_epoch(curve)
+    module.eval()
     return curve
 
 

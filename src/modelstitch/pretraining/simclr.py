@@ -10,21 +10,20 @@ together, and the labels enter through ``fc`` alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from modelstitch.activations import outputs_over
+from modelstitch.compute import Compute, home_of
 from modelstitch.data import Batch, Samples, check_samples, distort, epoch_order
 from modelstitch.errors import DataError, SettingError
-from modelstitch.parallel import place_for
 from modelstitch.parallel.exchange import rows_of_all
 from modelstitch.pretraining.descent import Curve, Schedule, descend
 from modelstitch.pretraining.supervised import BATCH, train_supervised
 from modelstitch.support.seeding import generator, seeded
+from modelstitch.support.tensors import Inputs, call
 from modelstitch.tasks import Classification
 
 TEMPERATURE = 0.5
@@ -93,17 +92,17 @@ def train_simclr(
     *,
     schedule: Schedule,
     seed: int,
-    device: str | torch.device | None = None,
+    compute: Compute | None = None,
     after_epoch: Callable[[Curve], None] | None = None,
 ) -> Curve:
-    """Train all but the last layer of a network, in place on ``device``, without looking at a label.
+    """Train all but the last layer of a network, in place, without looking at a label.
 
     Args:
         network: ends in a linear layer named ``fc``, which stays as it is; see `fit_head`.
         samples: images of bytes.
         schedule: how long and how fast; a step takes both views of ``batch_size`` images.
         seed: keys the projection head, the order of the images and their distortions.
-        device: as of `train_supervised`.
+        compute: where, as of `train_supervised`.
         after_epoch: called with the curve so far; it may change the network's mode and its ``fc``, and nothing else.
 
     Returns:
@@ -121,13 +120,11 @@ def train_simclr(
         do = "give uint8 images (n, c, h, w): distortions need to know black and white"
         raise DataError(f"learn {samples.name!r} by simclr", found, do)
 
-    place = place_for(device)
-
     def batches(epoch: int) -> Iterator[Batch]:
         order = epoch_order(len(samples), schedule.batch_size, generator("order", seed, epoch))
         draws = generator("distortion", seed, epoch)
         for picked in torch.split(order, schedule.batch_size):
-            images = samples.inputs[picked].to(place)
+            images = samples.inputs[picked].to(home_of(network))
             views = torch.cat([distort(images, flip=samples.flip, generator=draws) for _ in range(2)])
             yield Batch(samples.normalised(255 * views), twins(len(picked)))
 
@@ -141,12 +138,12 @@ def train_simclr(
         label=f"{samples.name} simclr",
         task=Classification(),
         schedule=schedule,
-        device=place,
+        compute=compute,
         after_epoch=after_epoch,
     )
 
 
-def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | torch.device | None = None) -> Curve:
+def fit_head(network: nn.Module, samples: Samples, *, seed: int, compute: Compute | None = None) -> Curve:
     """Fit the last linear layer of a network to the labels, on frozen features; it is left in eval mode.
 
     The features are those of the stored examples in eval mode, each channel brought to mean 0 and variance 1 while the
@@ -156,7 +153,7 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | t
         network: ends in a linear layer named ``fc``.
         samples: what to learn.
         seed: keys the order of the examples.
-        device: as of `train_supervised`.
+        compute: where, as of `train_supervised`.
 
     Returns:
         One row per epoch, as of `train_supervised`.
@@ -167,13 +164,11 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | t
         NumericalFailure: the loss is not finite.
     """
     check_samples(samples)
-    head, home = head_of(network), next(network.parameters()).device
-    place = place_for(device)
-    network.to(place).eval()
-    with torch.no_grad():
-        run = outputs_over(partial(features, network), samples, size=BATCH, device=str(place))
-        found = torch.cat([outputs.cpu() for _, outputs, _ in run])
-    network.to(home)
+    head = head_of(network)
+    network.eval()
+    with (compute or Compute()).hosting(network), torch.no_grad():
+        batches = (batch.to(home_of(network)) for batch in samples.batches(BATCH))
+        found = torch.cat([features(network, batch.inputs).cpu() for batch in batches])
     mean, std = found.mean(0), found.std(0)
     # A dead channel has no scale of its own, and tells nothing.
     std[std == 0] = 1
@@ -182,7 +177,7 @@ def fit_head(network: nn.Module, samples: Samples, *, seed: int, device: str | t
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     scaled = Samples(f"{samples.name} features", (found - mean) / std, samples.labels, samples.classes)
-    curve = train_supervised(linear, scaled, schedule=HEAD, seed=seed, device=place)
+    curve = train_supervised(linear, scaled, schedule=HEAD, seed=seed, compute=compute)
     with torch.no_grad():
         head.weight.copy_(linear.weight / std)
         head.bias.copy_(linear.bias - linear.weight @ (mean / std))
@@ -202,12 +197,12 @@ def head_of(network: nn.Module) -> nn.Linear:
     return head
 
 
-def features(network: nn.Module, inputs: Tensor) -> Float[Tensor, "n width"]:
+def features(network: nn.Module, inputs: Inputs) -> Float[Tensor, "n width"]:
     """What goes into the last layer."""
     seen: list[Tensor] = []
     hook = head_of(network).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     try:
-        network(inputs)
+        call(network, inputs)
     finally:
         hook.remove()
     return seen[0]

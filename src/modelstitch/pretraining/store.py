@@ -15,11 +15,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from modelstitch.compute import Compute
 from modelstitch.data import Examples, Samples, Split
 from modelstitch.errors import SettingError, did_you_mean
 from modelstitch.networks import Config, build, load_folder, save_network, weights_fingerprint
 from modelstitch.networks.folder import CONFIG
-from modelstitch.parallel import by_first, place_for
+from modelstitch.parallel import by_first
 from modelstitch.pretraining.descent import Curve, Schedule
 from modelstitch.pretraining.from_data import data_options
 from modelstitch.pretraining.simclr import TEMPERATURE, fit_head, train_simclr
@@ -65,7 +66,7 @@ def train_network(
     checkpoints: Sequence[int] = (),
     start: nn.Module | None = None,
     freeze: Sequence[str] = (),
-    device: str | torch.device | None = None,
+    compute: Compute | None = None,
     **options: Any,
 ) -> Config:
     """Build, train, test and save a network; or, where the folder already holds exactly that, only read it.
@@ -83,8 +84,7 @@ def train_network(
             `checkpoint_folder` names, with the curve so far and its scores then. They change nothing else.
         start: a network of the same architecture whose weights to begin with; untouched, and told by their fingerprint.
         freeze: as of `train_supervised`.
-        device: where to compute; it is no part of what is asked. By default this process's own where there are
-            several, else the CPU.
+        compute: where, as of `train_supervised`; it is no part of what is asked.
         options: the architecture's own; what the data decide (`data_options`) is taken from them unless told here.
 
     Returns:
@@ -109,20 +109,19 @@ def train_network(
     asked["training"] |= _begun(start, freeze, method)
     if there := _stored(folder, asked, checkpoints):
         return there
-    place = place_for(device)
 
     def keep(folder: str | Path, **told: Any) -> Config:
         if method == "simclr":
-            told["head_curve"] = fit_head(network, _samples(split.train), seed=seed, device=place)
+            told["head_curve"] = fit_head(network, _samples(split.train), seed=seed, compute=compute)
         training = {**asked["training"], **told}
-        found = _found(network.eval(), split.test, task, place)
+        found = _found(network.eval(), split.test, task, compute)
         return _saved(network, {**asked, "training": training, **found}, folder)
 
     def after_epoch(curve: Curve) -> None:
         if len(curve) in checkpoints:
             keep(checkpoint_folder(folder, len(curve)), epoch=len(curve), curve=curve)
 
-    how = {"schedule": schedule, "seed": seed, "device": place, "after_epoch": after_epoch}
+    how = {"schedule": schedule, "seed": seed, "compute": compute, "after_epoch": after_epoch}
     return keep(folder, curve=_learned(network, split.train, method, task, freeze, how))
 
 
@@ -134,9 +133,9 @@ def _learned(
     return train_supervised(network, train, task=task, freeze=freeze, **how)
 
 
-def _found(network: nn.Module, test: Examples, task: Task, place: str | torch.device) -> Config:
+def _found(network: nn.Module, test: Examples, task: Task, compute: Compute | None) -> Config:
     """What a configuration says of a trained network."""
-    scores = scores_of(network, test, task, device=place)
+    scores = scores_of(network, test, task, compute=compute)
     told = {"test_error": scores["error"]} if isinstance(task, Classification) else {"test": scores}
     return {**told, "versions": {"python": platform.python_version(), "torch": torch.__version__}}
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from modelstitch.activations import outputs_over
-from modelstitch.compute import home_of
+from modelstitch.compute import Compute, home_of
 from modelstitch.cut.frozen import frozen_view
 from modelstitch.data import Batch, Examples, Samples, as_examples, epoch_order, steps_per_epoch
 from modelstitch.errors import DataError, SettingError, did_you_mean
@@ -33,11 +33,11 @@ def train_supervised(
     schedule: Schedule,
     seed: int,
     task: Task | None = None,
-    device: str | torch.device | None = None,
+    compute: Compute | None = None,
     after_epoch: Callable[[Curve], None] | None = None,
     freeze: Sequence[str] = (),
 ) -> Curve:
-    """Train a network in place on ``device``, and leave it in eval mode on the device where it was.
+    """Train a network in place, and leave it in eval mode on the device where it was.
 
     Args:
         network: is called with the inputs of a batch; gives what the task judges, such as logits ``(n, classes)``.
@@ -45,7 +45,7 @@ def train_supervised(
         schedule: how long and how fast.
         seed: keys the order of the examples and their augmentation.
         task: whose loss to lower; guessed where it can only be one.
-        device: where to compute; by default this process's own where there are several, else the CPU.
+        compute: where; by default this process's own device where there are several, else where the network is.
         after_epoch: called with the curve so far, to look at the network as it is then; it may change its mode and
             nothing else.
         freeze: names of modules, as shell patterns, that stay bit for bit as they are: no gradient, and batch norms
@@ -82,7 +82,7 @@ def train_supervised(
             label=examples.name,
             task=task,
             schedule=schedule,
-            device=device,
+            compute=compute,
             after_epoch=after_epoch,
             frozen=frozen,
         )
@@ -109,7 +109,7 @@ def task_for(network: nn.Module, examples: Examples, task: Task | None) -> Task:
 
 
 def scores_of(
-    network: nn.Module, examples: Examples, task: Task, *, device: str | torch.device = "cpu"
+    network: nn.Module, examples: Examples, task: Task, *, compute: Compute | None = None
 ) -> dict[str, float]:
     """What a network's answers are worth, by the name of each of the task's scores, in their units.
 
@@ -117,19 +117,17 @@ def scores_of(
         network: in eval mode, on any device; it is left on its own.
         examples: what to judge it on.
         task: by what.
-        device: where to compute.
+        compute: where, as of `train_supervised`.
 
     Raises:
         TaskMismatch: outputs, targets and task do not belong together.
         NumericalFailure: an output is not finite.
     """
-    home, outcomes = home_of(network), []
-    network.to(device)
-    with torch.no_grad():
-        for _, outputs, batch in outputs_over(network, examples, size=BATCH, device=str(device)):
+    outcomes = []
+    with (compute or Compute()).hosting(network), torch.no_grad():
+        for _, outputs, batch in outputs_over(network, examples, size=BATCH):
             task.check(outputs, batch)
             outcomes.append(task.judge(outputs, batch))
-    network.to(home)
     sums = joined_outcome(outcomes).sums
     return {score.name: score.value(sums[score.name]) for score in task.scores}
 

@@ -10,6 +10,7 @@ as 0 → 1 and 1 → 2 share a network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,12 +54,19 @@ def over_seeds(records: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
     names = {f"{side}_kind": records[side].map(lambda name: kinds.get(name, name)) for side in _SIDES}
     found = []
     for kind, rows in records.assign(**names).groupby([*names, *_ALIKE], sort=False, dropna=False):
-        failed = rows[rows["status"] != "ok"]
-        one = (rows if failed.empty else failed).iloc[0].copy()
-        per_pair = rows.groupby(list(_SIDES), sort=False)[PENALTY].mean()
-        one["n_pairs"] = len(per_pair)
-        if failed.empty:
-            one[PENALTY] = student(list(per_pair["penalty"])) if len(per_pair) > 1 else per_pair.iloc[0]
+        # Most rows are alone, and a mean of one is itself; pandas would take milliseconds over each.
+        one = _mean(rows) if len(rows) > 1 else pd.concat([rows.iloc[0], pd.Series({"n_pairs": 1})])
         one[list(_SIDES)] = kind[: len(_SIDES)]
         found.append(one.drop(list(names)))
     return pd.DataFrame(found, columns=[*records.columns, "n_pairs"]).reset_index(drop=True)
+
+
+def _mean(rows: pd.DataFrame) -> pd.Series[Any]:
+    """The first of several rows with the mean of all, and ``n_pairs``; where one failed, the failed one as it is."""
+    failed = rows[rows["status"] != "ok"]
+    one = (rows if failed.empty else failed).iloc[0].copy()
+    per_pair = rows.groupby(list(_SIDES), sort=False)[PENALTY].mean()
+    one["n_pairs"] = len(per_pair)
+    if failed.empty:
+        one[PENALTY] = student(list(per_pair["penalty"])) if len(per_pair) > 1 else per_pair.iloc[0]
+    return one

@@ -24,7 +24,7 @@ from modelstitch.cut import Entry
 from modelstitch.cut.exported import NotExportable, exported_program, silence
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.errors import CannotExport, SettingError
-from modelstitch.stitched.portable import device_of, example_of
+from modelstitch.stitched.portable import example_of
 from modelstitch.support.files import write_whole
 from modelstitch.support.tensors import Inputs, call, leaves
 
@@ -53,8 +53,7 @@ def export(network: nn.Module, entries: Sequence[Entry], path: str | Path) -> No
     way = ways.get(Path(path).suffix)
     if way is None:
         raise SettingError(asked, f"the ending {Path(path).suffix!r}", "end the name in .pt2 or .onnx")
-    view, device = frozen_view(network), device_of(network)
-    example = example_of(entries, 2, device)
+    view, example = frozen_view(network), example_of(entries, 2, network)
     args, kwargs = ((), dict(example)) if isinstance(example, dict) else (tuple(leaves(example)), {})
     try:
         program = exported_program(view, args, kwargs)
@@ -62,7 +61,7 @@ def export(network: nn.Module, entries: Sequence[Entry], path: str | Path) -> No
         do = "make it exportable by torch.export, or pickle it with torch.save"
         raise CannotExport(asked, f"a network that cannot be exported: {reason}", do) from reason
     content, answer = way(program, asked)
-    _check(view, answer, example_of(entries, _CHECKED, device), asked)
+    _check(view, answer, example_of(entries, _CHECKED, network), asked)
     write_whole(path, content)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from modelstitch.compute import home_of
 from modelstitch.cut import Entry
 from modelstitch.support.seeding import generator
 from modelstitch.support.tensors import Inputs
@@ -42,7 +43,7 @@ class Portable(nn.Module):
         export(self, self.takes(), path)
 
 
-def example_of(entries: Sequence[Entry], rows: int, device: torch.device) -> Inputs:
+def example_of(entries: Sequence[Entry], rows: int, network: nn.Module) -> Inputs:
     """Inputs of the right shapes and types, in the form in which a network was captured.
 
     Numbers are drawn at random; whole numbers are 1, which is a token of every vocabulary and lets a mask pass.
@@ -50,9 +51,9 @@ def example_of(entries: Sequence[Entry], rows: int, device: torch.device) -> Inp
     Args:
         entries: what the network takes.
         rows: how many examples.
-        device: where to make them.
+        network: on whose device they are needed.
     """
-    made = [_values(entry, rows).to(device) for entry in entries]
+    made = [_values(entry, rows).to(home_of(network)) for entry in entries]
     if entries[0].keyword:
         return dict(zip((entry.name for entry in entries), made, strict=True))
     return made[0] if len(made) == 1 else tuple(made)
@@ -63,8 +64,3 @@ def _values(entry: Entry, rows: int) -> Tensor:
     if not entry.dtype.is_floating_point:
         return torch.ones(shape, dtype=entry.dtype)
     return torch.randn(shape, generator=generator("example", entry.name)).to(entry.dtype)
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """Where a network's tensors are; the CPU for one without."""
-    return next((t.device for t in (*network.parameters(), *network.buffers())), torch.device("cpu"))

@@ -30,7 +30,7 @@ from modelstitch.cut.form import Form
 from modelstitch.cut.run import Run
 from modelstitch.cut.spelling import Unspeakable, graph_of, spelled
 from modelstitch.errors import BadFile, CannotExport
-from modelstitch.stitched.portable import Portable, device_of, example_of
+from modelstitch.stitched.portable import Portable, example_of
 from modelstitch.support.files import write_whole
 from modelstitch.support.tensors import fingerprint
 
@@ -107,7 +107,7 @@ def whole_of(network: nn.Module, entries: Sequence[Entry], asked: str) -> Part:
     Raises:
         CannotExport: it has none.
     """
-    example = example_of(entries, 2, device_of(network))
+    example = example_of(entries, 2, network)
     with warnings.catch_warnings():
         # That it is replayed is an error here.
         warnings.simplefilter("ignore", UserWarning)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from modelstitch.activations import Sources
@@ -26,8 +25,6 @@ from modelstitch.stitching.places import Cuts
 from modelstitch.support.modes import own_modes
 from modelstitch.tasks import Task
 
-Device = str | torch.device | None
-
 
 @own_modes()
 def stitch_all(
@@ -44,7 +41,6 @@ def stitch_all(
     every: bool = False,
     controls: Sequence[str] = ("self", "untrained"),
     seed: int = 0,
-    device: Device = None,
     compute: Compute | None = None,
     store: Store | None = None,
 ) -> Records:
@@ -69,8 +65,7 @@ def stitch_all(
         controls: which, among ``self``, ``untrained``, ``stem_reset``, ``noise``, ``clustered_noise`` and
             ``shuffled``; empty for none.
         seed: of the controls, the matching and the intervals.
-        device: where to compute; by default where each network is.
-        compute: room for activations, in memory and on disk; it changes no record.
+        compute: where, by default where each network is, and room for activations; room changes no record.
         store: takes each record as soon as it is measured; what it already holds is not measured again.
 
     Returns:
@@ -80,12 +75,12 @@ def stitch_all(
         TaskMismatch: outputs, targets and task do not belong together.
         ShapeMismatch: no cut of one can be mapped onto a cut of the other.
         DataError: examples that no honest number can come from, or that are in both sets.
-        SettingError: no such control or device, or the task cannot be guessed.
+        SettingError: no such control, or the task cannot be guessed.
     """
     check_controls(controls)
     fit_on, measure_on = both_sets(train, test)
     task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
-    place = (compute or Compute()).at(device)
+    place = compute or Compute()
     first = Network(names[0], a).ready(measure_on.example, place)
     second = Network(names[1], b).ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
@@ -120,7 +115,6 @@ def stitch(
     by: Matching | Sequence[Matching] | None = None,
     batch_norm: BatchNorm = "frozen",
     seed: int = 0,
-    device: Device = None,
     compute: Compute | None = None,
     store: Store | None = None,
 ) -> Record:
@@ -136,7 +130,6 @@ def stitch(
         by: as in `stitch_all`.
         batch_norm: as in `stitch_all`.
         seed: as in `stitch_all`.
-        device: as in `stitch_all`.
         compute: as in `stitch_all`.
         store: as in `stitch_all`.
 
@@ -156,7 +149,7 @@ def stitch(
     fit_on, measure_on = both_sets(train, test)
     named = [(name, networks[name]) for name in dict.fromkeys((stitching.bottom, stitching.top))]
     task = settled_task(task, named, measure_on)
-    place = (compute or Compute()).at(device)
+    place = compute or Compute()
     ready = {name: Network(name, module).ready(measure_on.example, place) for name, module in named}
     bottom, top = ready[stitching.bottom], ready[stitching.top]
     pair = (bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut))

@@ -92,17 +92,18 @@ def check_identity(one: Network, cuts: Sequence[Cut], examples: Examples) -> Non
     Raises:
         NotCuttable: it does not, so no number measured there could be trusted.
     """
+    fresh = list(dict.fromkeys(cuts))
+    if not one.captured.replayed:
+        return _check_batch(one, fresh, examples.batch(slice(0, _CHECKED)).to(one.device).inputs)
     done = _SEEN.setdefault(one.captured, WeakKeyDictionary()).setdefault(examples, set())
-    fresh = [cut for cut in dict.fromkeys(cuts) if cut not in done]
-    if not fresh:
-        return
-    order = examples.order() if one.captured.replayed else torch.arange(min(_CHECKED, len(examples)))
-    for index in torch.split(order, BATCH):
+    fresh = [cut for cut in fresh if cut not in done]
+    for index in torch.split(examples.order(), BATCH) if fresh else ():
         _check_batch(one, fresh, examples.batch(index).to(one.device).inputs)
     done.update(fresh)
+    return None
 
 
-# What has been checked already, of each captured network on each set of examples.
+# What has been checked already, of each replayed network on each set of examples.
 _SEEN: WeakKeyDictionary[Capture, WeakKeyDictionary[Examples, set[Cut]]] = WeakKeyDictionary()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from modelstitch.compute import Compute
 from modelstitch.cut import Cut
 from modelstitch.errors import NotCuttable, NumericalFailure
 from modelstitch.matching import Fit
@@ -71,7 +72,7 @@ def _measured(
     columns: dict[str, Any] = pairing.asked(pair)
     columns |= {"key": key_of(columns), **_depths(*pair), "seconds": seconds}
     columns |= {"n_fit": len(pairing.train.examples), "n_test": len(pairing.test.examples)}
-    record = Record(**columns, **result, **provenance(pairing.top_of.device))
+    record = Record(**columns, **result, **provenance(Compute(pairing.top_of.device)))
     descent = pairing.setting.by.descent
     # A trained top is as large as a network, and its stitch is nothing without it.
     kept = isinstance(fit, Fit) and record.status == "ok" and not (descent and descent.trains_top)

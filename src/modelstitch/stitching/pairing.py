@@ -154,8 +154,7 @@ class Pairing:
             return sources
         top, key = self.top_of.captured.whole, ("answers", self.top_of.captured.whole)
         if key not in sources.remembered:
-            told = {"device": self.top_of.device, "label": f"answers of {self.top_of.name}"}
-            found = answered(sources.examples, top.top("input"), **told)
+            found = answered(sources.examples, top.top("input"), label=f"answers of {self.top_of.name}")
             sources.remembered[key] = sources.with_targets_of(found)
         found_sources: Sources = sources.remembered[key]
         return found_sources

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from modelstitch.compute import Compute
 from modelstitch.parallel import ranks
 from modelstitch.support.version import VERSION
 
@@ -22,28 +23,16 @@ def key_of(columns: dict[str, Any]) -> str:
     return hashlib.blake2b(repr(sorted(science.items())).encode(), digest_size=8).hexdigest()
 
 
-def provenance(device: str) -> dict[str, Any]:
+def provenance(compute: Compute) -> dict[str, Any]:
     """Where and with what a record was made."""
+    shared = f", {ranks().count} processes" if ranks().several else ""
     return {
-        "device": f"{device}: {_hardware(device)}" + (f", {ranks().count} processes" if ranks().several else ""),
+        "device": f"{compute.device}: {compute.hardware}{shared}",
         "threads": torch.get_num_threads(),
         "versions": {"modelstitch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         "commit": _commit(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-@functools.cache
-def _hardware(device: str) -> str:
-    """What the maker calls the device, as far as the system tells."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{named[0]}, {len(named)} cores" if named else platform.machine()
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -88,13 +88,11 @@ class _Running:
 
     job: Job
     tried: int
-    process: SpawnProcess
+    process: BaseProcess
     seat: int
 
 
-def _start(
-    job: Job, context: Context, done: frozenset[str], threads: int, seat: int
-) -> tuple[Connection, SpawnProcess]:
+def _start(job: Job, context: Context, done: frozenset[str], threads: int, seat: int) -> tuple[Connection, BaseProcess]:
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe(duplex=False)
     process = spawning.Process(target=_worker, args=(theirs, job, context.fresh(), done, threads, seat), daemon=True)
@@ -125,7 +123,7 @@ def collected(job: Job, context: Context, done: frozenset[str]) -> Found:
     return keeper.measured if isinstance(job, PairJob) and not isinstance(found, Failure) else found
 
 
-def _received(connection: Connection, process: SpawnProcess) -> Found | None:
+def _received(connection: Connection, process: BaseProcess) -> Found | None:
     """What a worker gave; None when it died before it gave anything."""
     try:
         found: Found | None = connection.recv()

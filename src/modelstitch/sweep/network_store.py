@@ -92,7 +92,7 @@ class NetworkStore:
             checkpoints=training.checkpoints,
             start=start,
             freeze=asked.freeze,
-            device=data.compute.device,
+            compute=data.compute,
             **options_for(asked, data),
         )
         return place_of(training, folder)

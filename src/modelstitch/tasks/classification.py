@@ -86,7 +86,7 @@ class Classification(Task):
 
     def judge(self, outputs: Any, batch: Batch) -> Outcome:
         """Which answers are wrong, and the cross-entropy of each in float64."""
-        scores, labels = require_finite(answer_of(outputs), batch.n), batch.targets.detach().cpu().long()
+        scores, labels = require_finite(answer_of(outputs).cpu(), batch.n), batch.targets.detach().cpu().long()
         answers, one = scores.argmax(1), torch.ones(len(scores), dtype=torch.float64)
         nats = cross_entropy(scores, labels, reduction="none")
         wrong = (answers != labels).double()

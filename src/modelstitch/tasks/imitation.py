@@ -98,7 +98,7 @@ class Imitation(Task):
 
     def judge(self, outputs: Any, batch: Batch) -> Outcome:
         """How far each output is from the top's, in float64."""
-        values, targets = (require_finite(one, batch.n) for one in (answer_of(outputs), batch.targets))
+        values, targets = (require_finite(one.cpu(), batch.n) for one in (answer_of(outputs), batch.targets))
         if self.by == "squared":
             far = (rows_of(values) - rows_of(targets)).square().sum(1)
             return Outcome({"distance": torch.stack([far, rows_of(targets).square().sum(1)], 1)})

@@ -71,7 +71,7 @@ class MultiLabel(Task):
 
     def judge(self, outputs: Any, batch: Batch) -> Outcome:
         """How many labels are wrong, whether none is, and the loss of each example in float64."""
-        scores = rows_of(require_finite(answer_of(outputs), batch.n))
+        scores = rows_of(require_finite(answer_of(outputs).cpu(), batch.n))
         labels = rows_of(batch.targets.detach().cpu()).bool()
         answers, one = scores > 0, torch.ones(len(scores), dtype=torch.float64)
         wrong = (answers != labels).double().sum(1)

@@ -98,12 +98,12 @@ class NextToken(Task):
         """
         logits, counted = answer_of(outputs).detach(), self._counted(batch)
         texts, positions = counted.nonzero(as_tuple=True)
-        device = torch.device("cpu") if logits.device.type == "mps" else logits.device
+        there = torch.device("cpu") if logits.device.type == "mps" else logits.device
         sums = torch.zeros(batch.n, 3, dtype=torch.float64)
         size = max(1, _AT_ONCE // logits.shape[2])
         for text, position in zip(torch.split(texts, size), torch.split(positions, size), strict=True):
-            rows = require_finite(logits[text, position], batch.n, device)
-            following = batch.targets[text, position + 1].to(device).long()
+            rows = require_finite(logits[text, position].to(there), batch.n)
+            following = batch.targets[text, position + 1].to(there).long()
             nats = cross_entropy(rows, following, reduction="none")
             wrong = (rows.argmax(1) != following).double()
             found = torch.stack([nats, wrong, torch.ones_like(nats)], 1)

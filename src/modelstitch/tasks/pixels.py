@@ -88,7 +88,7 @@ class Pixels(Task):
 
     def judge(self, outputs: Any, batch: Batch) -> Outcome:
         """By image: intersections and unions, wrong pixels and the loss, in float64."""
-        scores = require_finite(answer_of(outputs), batch.n)
+        scores = require_finite(answer_of(outputs).cpu(), batch.n)
         there = Batch(batch.inputs, batch.targets.detach().cpu().long())
         counted = there.targets != self.ignore
         answers, pixels = scores.argmax(1), counted.flatten(1).sum(1).double()

@@ -98,7 +98,7 @@ class Regression(Task):
 
     def judge(self, outputs: Any, batch: Batch) -> Outcome:
         """The squared errors, and what the variance of the targets is found from, in float64."""
-        values = rows_of(require_finite(answer_of(outputs), batch.n))
+        values = rows_of(require_finite(answer_of(outputs).cpu(), batch.n))
         y = rows_of(batch.targets.detach().cpu()).double()
         errors, one = (values - y).square(), torch.ones(len(y), 1, dtype=torch.float64)
         a = _first_bits(y)

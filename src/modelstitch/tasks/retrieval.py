@@ -118,7 +118,7 @@ class Retrieval(Task):
 
     def judge(self, outputs: Any, batch: Batch) -> Outcome:
         """The rank of each example's own item and its loss, in float64."""
-        values = require_finite(answer_of(outputs), batch.n)
+        values = require_finite(answer_of(outputs).cpu(), batch.n)
         there = Batch(batch.inputs, batch.targets.detach().cpu().long())
         similar, one = self._similarities(values), torch.ones(batch.n, dtype=torch.float64)
         own = similar.gather(1, there.targets[:, None])

@@ -231,18 +231,17 @@ def ratio(amount: Any, weight: Any, title: str) -> float:
     return float(amount) / float(weight)
 
 
-def require_finite(outputs: Tensor, n: int, device: str | torch.device = "cpu") -> Tensor:
+def require_finite(outputs: Tensor, n: int) -> Tensor:
     """The outputs detached and in float64, if all of them are numbers.
 
     Args:
-        outputs: what a network returned.
+        outputs: what a network returned, on a device that has float64; not every one has, the CPU does.
         n: for how many examples, for the error.
-        device: where they are wanted. Not every device has float64, so that the CPU is the default.
 
     Raises:
         NumericalFailure: an output is infinite or NaN.
     """
-    outputs = outputs.detach().to(device).double()
+    outputs = outputs.detach().double()
     bad = int((~torch.isfinite(outputs)).sum())
     if bad:
         raise NumericalFailure(

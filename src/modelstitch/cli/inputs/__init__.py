@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelstitch.cli.inputs.data import example_of, networks_of, places_of, split_of
-from modelstitch.cli.inputs.places import compute_of, figures_of, store_of, tables_of, use_threads
+from modelstitch.cli.inputs.places import compute_of, figures_of, store_of, tables_of, use_threads, with_room
 from modelstitch.cli.inputs.settings import choose, chosen, family_of, matching_of, schedule_of, task_of
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "tables_of",
     "task_of",
     "use_threads",
+    "with_room",
 ]

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelstitch.cli.inputs.settings import choose
+from modelstitch.compute import Compute
 from modelstitch.errors import SettingError
 
 if TYPE_CHECKING:
-    from modelstitch.compute import Compute
     from modelstitch.records import Store
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
-def compute_of(device: str | None, memory: float | None = None, folder: Path | None = None) -> Compute:
-    """Where to compute, of several processes each on its own device, and how much room activations may take.
+def compute_of(typed: str | None) -> Compute | None:
+    """Where to compute; None where nothing was typed.
 
     Raises:
-        SettingError: no such kind of device, or none of it in this machine; or a size that cannot be.
+        SettingError: no such kind of device, or none of it in this machine.
     """
-    from modelstitch.compute import Compute
-    from modelstitch.parallel import ranks
+    if typed is None:
+        return None
+    choose("--device", typed.partition(":")[0], _DEVICES)
+    return Compute(typed)
 
-    room = Compute(folder=folder) if memory is None else Compute(memory=memory, folder=folder)
-    if ranks().several or device is None:
-        return room
-    choose("--device", device.partition(":")[0], _DEVICES)
-    return room.at(device)
+
+def with_room(compute: Compute | None, memory: float | None, folder: Path | None = None) -> Compute:
+    """The same place, with the room that activations may take.
+
+    Raises:
+        SettingError: a size that cannot be.
+    """
+    compute = compute or Compute()
+    return replace(compute, folder=folder, memory=compute.memory if memory is None else memory)
 
 
 def use_threads(threads: int | None) -> None:

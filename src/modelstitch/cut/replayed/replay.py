@@ -114,9 +114,9 @@ class Replayed(Capture):
     def _check_repeatable(self, answer: Any) -> None:
         if same(answer, self._run()):
             return
-        with _one_randomness(self._main.device):
+        with _one_randomness(self._main):
             first = self._run()
-        with _one_randomness(self._main.device):
+        with _one_randomness(self._main):
             drawn = same(first, self._run())
         found, do = (
             ("it draws random numbers", "take the randomness out of its forward in eval mode")
@@ -175,9 +175,9 @@ class Replayed(Capture):
 
 
 @contextmanager
-def _one_randomness(device: torch.device) -> Iterator[None]:
+def _one_randomness(main: Tensor) -> Iterator[None]:
     """The same random numbers of torch's each time; afterwards its generators are as before."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([main.device] if main.is_cuda else []):
         torch.manual_seed(0)
         yield
 
