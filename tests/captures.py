@@ -14,22 +14,25 @@ PLAIN = (bool, int, float, str, tuple, type(None))
 _made = {}
 
 
-def share_captures(patch):
-    """Until the patch is undone, whatever the library captures by itself is captured once."""
+def share_captures(patch, *places):
+    """Until the patch is undone, whatever networks (and these modules) capture by themselves is captured once."""
     # Not above: what is loaded before the tests are configured goes without checks of its shapes.
-    networks = import_module("modelstitch.networks.network")
-    capture = networks.capture
+    for module in map(import_module, ("modelstitch.networks.network", *places)):
+        patch.setattr(module, "capture", _shared(module.capture))
 
+
+def _shared(capture):
     def shared(network, example):
         key = likeness(network, example)
-        if key is None:
-            return capture(network, example)
-        found = _made.get(key) or capture(network, example)
-        if not found.replayed:
-            _made[key] = found
+        # A capture shares the weights of its network, which a test may have changed since.
+        if key is not None and key in _made and likeness(_made[key][0], example) == key:
+            return _made[key][1]
+        found = capture(network, example)
+        if key is not None and not found.replayed:
+            _made[key] = network, found
         return found
 
-    patch.setattr(networks, "capture", shared)
+    return shared
 
 
 def likeness(network, example):

@@ -56,6 +56,8 @@ def _asked(bottom, top, depth, control, family, seed):
         "top_graph": "",
         "bottom_cut": "c",
         "top_cut": "c",
+        "bottom_kind": "",
+        "top_kind": "",
         "data": "digits",
         "fit_data": "",
         "test_data": "",

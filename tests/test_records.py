@@ -30,6 +30,8 @@ ASKED = {
     "top_graph": "f" * 16,
     "bottom_cut": "layer2.1",
     "top_cut": "layer2.1",
+    "bottom_kind": "map",
+    "top_kind": "map",
     "bottom_depth": 0.5,
     "top_depth": 0.5,
     "data": "digits",

@@ -17,7 +17,7 @@ from torch.fx import Node
 
 from modelstitch.cut import wiring as wires
 from modelstitch.cut.lengths import sizes
-from modelstitch.cut.trace import operator_name
+from modelstitch.cut.operators import operator_name
 from modelstitch.cut.wiring import Wiring
 
 _POINTWISE = frozenset({"relu", "relu_", "gelu", "silu", "silu_", "sigmoid", "tanh", "elu", "leaky_relu", "hardtanh"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import OrderedDict
+from functools import cache
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import modelstitch.comparison.all_pairs as all_pairs
+from captures import share_captures
 from modelstitch.activations import laid_out
 from modelstitch.comparison import calibrate, compare_all
 from modelstitch.cut import Part, capture
@@ -49,6 +51,13 @@ def small(seed):
         return nn.Sequential(OrderedDict(blocks)).eval()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _captures():
+    with pytest.MonkeyPatch.context() as patch:
+        share_captures(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
 def networks():
     return small(0), small(1)
@@ -59,8 +68,13 @@ def found(networks):
     return compare_all(*networks, DATA, measures=list(MEASURES), layout="pool", sample=64)
 
 
+@cache
+def captured_once(network):
+    return capture(network, DATA.example)
+
+
 def rows_at(network, cut, layout, n=N):
-    captured = capture(network, DATA.example)
+    captured = captured_once(network)
     with torch.no_grad():
         return laid_out(captured.bottom(cut)(INPUTS[:n]), captured.find(cut), layout)
 
@@ -112,7 +126,7 @@ def _quiet(measure, x, y):
 
 
 def test_every_cut_meets_every_cut_under_its_own_name(networks, found):
-    names = [cut.name for cut in capture(networks[0], DATA.example).blocks]
+    names = [cut.name for cut in captured_once(networks[0]).blocks]
     table = found.table("cka")
     assert list(table.index) == list(table.columns) == names
     assert (table.index.name, table.columns.name) == ("A", "B")
@@ -204,15 +218,15 @@ def test_a_mean_far_from_zero_costs_no_digits(offset):
     assert [one.value for one in moved] == pytest.approx([one.value for one in plain], abs=1e-4)
 
 
-def test_networks_leave_as_they_came(networks):
-    a, b = networks
+def test_networks_leave_as_they_came():
+    # Of their own, so that they are captured here.
+    a, b = networks = small(5), small(6)
     a.train()
     before = [fingerprint(network.state_dict()) for network in networks]
     compare_all(a, b, DATA.first(20), measures=["cka_minibatch"])
     assert [fingerprint(network.state_dict()) for network in networks] == before
     assert a.training
     assert not b.training
-    a.eval()
     assert all(not module._forward_hooks for network in networks for module in network.modules())
 
 

@@ -53,7 +53,7 @@ def record(bottom="A", top="B", cut="layer1", top_cut=None, penalty=1.0, half=0.
         "bottom_depth": depths.get(cut, 0.5),
         "top_depth": depths.get(top_cut, 0.5),
         **dict.fromkeys(("bottom_weights", "top_weights", "fit_data", "test_data", "commit"), "0123"),
-        **dict.fromkeys(("bottom_graph", "top_graph"), ""),
+        **dict.fromkeys(("bottom_graph", "top_graph", "bottom_kind", "top_kind"), ""),
         "task": '{"name": "classification"}',
         "data": "digits",
         "n_fit": 1500,

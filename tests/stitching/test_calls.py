@@ -451,8 +451,11 @@ def test_a_resnet_and_a_myrtle_meet_where_their_maps_are_as_wide(real):
 def test_self_stitching_is_exact_at_every_cut_of_real_networks(real, fmnist_small, name):
     one, test = real[name], fmnist_small.test.first(200)
     made = pairings(fmnist_small.train.first(20), test, Classification(10), Setting(Identity()), Compute())
-    records = run([made.pairing(one, one, [(cut, cut) for cut in one.captured.cuts], "self")], None)
-    for place, record in zip(one.captured.cuts, records, strict=True):
+    # Measures need rows: nothing in a multilayer perceptron says which axis of an image holds its colours.
+    places = [cut for cut in one.captured.cuts if cut.kind != "unknown"]
+    assert len(places) >= len(one.captured.cuts) - (name == "mlp")
+    records = run([made.pairing(one, one, [(cut, cut) for cut in places], "self")], None)
+    for place, record in zip(places, records, strict=True):
         assert [(each.penalty, each.low, each.high) for each in record.scores] == [(0, 0, 0)] * 2, place
         assert record.measure("agreement_top") == 1
 

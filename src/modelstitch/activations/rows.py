@@ -37,7 +37,9 @@ def laid_out(activation: Tensor, cut: Cut, layout: str) -> Tensor:
         return activation.flatten(1)
     if layout == "position":
         return rows(activation, cut.kind)
-    return activation.flatten(2).mean(2) if cut.kind == "map" else activation.flatten(1, -2).mean(1)
+    if cut.kind == "map":
+        return activation.flatten(2).mean(2)
+    return activation.movedim(1 + cut.axis, -1).flatten(1, -2).mean(1)
 
 
 def real_rows(activation: Tensor, cut: Cut, mask: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modelstitch.cut.calling import called_as, calling_of, has_unseen, planned
+from modelstitch.cut.calling import called_as, calling_of, has_unseen, plan_of, planned
 from modelstitch.cut.exported import Exported, NotExportable
 from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.part import Bottom, Capture, Top
@@ -23,12 +23,13 @@ from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import run_untouched
 from modelstitch.errors import NotCuttable, ShapeMismatch
 from modelstitch.support.modes import own_modes
+from modelstitch.support.tensors import Kind
 
 Example = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
 @own_modes()
-def capture(network: nn.Module, example: Example) -> Capture:
+def capture(network: nn.Module, example: Example, *, kinds: Mapping[str, Kind] | None = None) -> Capture:
     """Find every legal cut of a network.
 
     Args:
@@ -36,6 +37,7 @@ def capture(network: nn.Module, example: Example) -> Capture:
         example: an input as the network takes it: a tensor, several arguments in order, or arguments by keyword. The
             first tensor is the main input, the others are side inputs. What is no tensor (None, a number, a flag) is
             a constant of the captured network. One example is enough; its values do not matter.
+        kinds: by cut, where its channels are; for cuts whose kind is ``unknown``, and wherever you know better.
 
     Returns:
         The captured network, whose halves together equal it bit for bit as it is when frozen: with weights that take
@@ -45,6 +47,7 @@ def capture(network: nn.Module, example: Example) -> Capture:
     Raises:
         NotCuttable: the network can neither be exported nor replayed.
         ShapeMismatch: the network does not accept the example.
+        SettingError: a kind that the tensor at its cut cannot have.
     """
     view = frozen_view(network)
     plan, args, kwargs = planned(view, *_as_inputs(example))
@@ -53,14 +56,18 @@ def capture(network: nn.Module, example: Example) -> Capture:
     answer = _check_runs(view, args, kwargs)
     if plan is None and has_unseen(answer):
         called_as(view, None)
+    return _found(network, view, args, kwargs).told(kinds or {})
+
+
+def _found(network: nn.Module, view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Capture:
     try:
         return Exported(view, args, kwargs)
     except NotExportable as reason:
-        warnings.warn(f"{type(view).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=3)
+        warnings.warn(f"{type(view).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=4)
         # A fresh view: export, where it fails, may leave its own tensors in the attributes of this one.
         fresh = frozen_view(network)
         if calling_of(view):
-            called_as(fresh, plan)
+            called_as(fresh, plan_of(view))
         return Replayed(fresh, args, kwargs, str(reason))
 
 
@@ -83,12 +90,19 @@ def cuts(network: nn.Module, example: Example, *, every: bool = False) -> list[C
     return list(captured.cuts if every else captured.blocks)
 
 
-def bottom(network: nn.Module, cut: str | Cut, example: Example) -> Bottom:
+def bottom(network: nn.Module, cut: str | Cut, example: Example, *, kind: Kind | None = None) -> Bottom:
     """The layers of a network up to a cut: A≤l. Weights are shared with the network, and frozen.
+
+    Args:
+        network: any module; untouched.
+        cut: its name, an alias, or the cut itself.
+        example: an input as the network takes it.
+        kind: where the channels are at the cut; by default what the network's operators say.
 
     Raises:
         CutNotFound: no place of that name.
         IllegalCut: more than one tensor crosses there.
+        SettingError: a kind that the tensor there cannot have.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -96,17 +110,31 @@ def bottom(network: nn.Module, cut: str | Cut, example: Example) -> Bottom:
         >>> torch.equal(top(net, "1", x)(bottom(net, "1", x)(x)), net(x))
         True
     """
-    return capture(network, example).bottom(cut)
+    return capture(network, example, kinds=_kinds(cut, kind)).bottom(cut)
 
 
-def top(network: nn.Module, cut: str | Cut, example: Example) -> Top:
+def top(network: nn.Module, cut: str | Cut, example: Example, *, kind: Kind | None = None) -> Top:
     """The layers of a network after a cut: B>m. Weights are shared with the network, and frozen.
+
+    Args:
+        network: as in `bottom`.
+        cut: as in `bottom`.
+        example: as in `bottom`.
+        kind: as in `bottom`.
 
     Raises:
         CutNotFound: no place of that name.
         IllegalCut: more than one tensor crosses there.
+        SettingError: a kind that the tensor there cannot have.
     """
-    return capture(network, example).top(cut)
+    return capture(network, example, kinds=_kinds(cut, kind)).top(cut)
+
+
+def _kinds(cut: str | Cut, kind: Kind | None) -> dict[str, Kind]:
+    """What the user says of a cut; of one that another call has given, what was said there."""
+    if kind is None:
+        return {cut.name: cut.kind} if isinstance(cut, Cut) and cut.kind != "unknown" else {}
+    return {cut.name if isinstance(cut, Cut) else cut: kind}
 
 
 def _as_inputs(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -6,8 +6,10 @@ noted beside it (`capture_of`), for those who want further halves of the same ne
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -19,11 +21,13 @@ from modelstitch.cut.calling import Plan, plan_of
 from modelstitch.cut.form import Entry, First, Whole
 from modelstitch.cut.identity import identity_of_modules
 from modelstitch.cut.norms import switching
-from modelstitch.cut.place import Cut
+from modelstitch.cut.place import Cut, checked_kind
 from modelstitch.errors import CutNotFound, IllegalCut, SettingError, ShapeMismatch, did_you_mean
+from modelstitch.support.tensors import Kind
 
 # Not `typing.Self`: the run-time shape checks of the tests cannot read it on a method.
 P = TypeVar("P", bound="Part")
+C = TypeVar("C", bound="Capture")
 
 
 class Part(nn.Module):
@@ -210,6 +214,25 @@ class Capture(ABC):
             f"more than one tensor crosses there: {_listing(crossing)}",
             f"take the nearest legal cut: {' or '.join(repr(n) for n in self._nearest(name))}",
         )
+
+    def told(self: C, kinds: Mapping[str, Kind]) -> C:
+        """The same with the channels of some cuts where the user says that they are.
+
+        Args:
+            kinds: by name or alias of the cut.
+
+        Raises:
+            CutNotFound: no place of that name.
+            IllegalCut: the place exists, but more than one tensor crosses there.
+            SettingError: a kind that the tensor at its cut cannot have.
+        """
+        said = {self.find(name): checked_kind(self.find(name), kind) for name, kind in kinds.items()}
+        if not said:
+            return self
+        found = copy.copy(self)
+        found.__dict__.pop("_by_name", None)
+        found.cuts = tuple(replace(cut, kind=said.get(cut, cut.kind)) for cut in self.cuts)
+        return found
 
     def bottom(self, cut: str | Cut) -> Bottom:
         """The layers up to the cut: ``bottom(x)`` is the tensor that crosses."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from modelstitch.support.tensors import Kind
+from modelstitch.errors import SettingError, ShapeMismatch
+from modelstitch.support.tensors import UNKNOWN_AXIS, Kind, axis_of, called, kind_of
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -32,7 +33,8 @@ class Cut:
         name: unique in its network and stable, a module path where there is one: ``layer2.1``.
         aliases: other names of the same place (``layer2`` where it ends with ``layer2.1``).
         shape: of the tensor for one example; ``None`` for a length that may vary.
-        kind: where the channels are: ``map`` on the first axis, ``tokens`` on the last, ``vector`` on the only one.
+        kind: where the channels are: ``map`` on the first axis, ``tokens`` on the last, ``vector`` on the only one, a
+            number on that axis of an example; ``unknown`` where nothing in the network says it.
         depth: share of the network's conv and linear layers below, along the longest path; 0 to 1.
         cost: share of the network's floating-point operations below; 0 to 1.
         block: True for the one cut a block that is offered by default.
@@ -47,14 +49,25 @@ class Cut:
     block: bool
 
     @property
+    def axis(self) -> int:
+        """The axis of channels within one example, from the front.
+
+        Raises:
+            ShapeMismatch: it is unknown.
+        """
+        if self.kind == "unknown":
+            raise ShapeMismatch(f"the channels at {self}", *UNKNOWN_AXIS)
+        return axis_of(self.kind, len(self.shape))
+
+    @property
     def channels(self) -> int | None:
-        """Number of channels of the tensor that crosses."""
-        return self.shape[0 if self.kind == "map" else -1]
+        """Number of channels of the tensor that crosses; None where it may vary or is unknown."""
+        return None if self.kind == "unknown" else self.shape[self.axis]
 
     @property
     def positions(self) -> tuple[int | None, ...]:
         """Lengths of the axes along which the channels repeat; empty for a vector."""
-        return self.shape[1:] if self.kind == "map" else self.shape[:-1]
+        return self.shape[: self.axis] + self.shape[self.axis + 1 :]
 
     def bytes(self, longest: int) -> int:
         """What the tensor takes for one example, in float32.
@@ -65,7 +78,28 @@ class Cut:
         return 4 * math.prod(longest if size is None else size for size in self.shape)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.kind} {' × '.join('any' if size is None else str(size) for size in self.shape)})"
+        shape = " × ".join("any" if size is None else str(size) for size in self.shape)
+        return f"{self.name} ({called(self.kind)} {shape})"
+
+
+def checked_kind(cut: Cut, kind: Kind) -> Kind:
+    """A kind as a user says it, in its usual spelling.
+
+    Raises:
+        SettingError: the tensor at the cut cannot have it.
+
+    Example:
+        >>> checked_kind(Cut("c", (), (5, 4, 3), "unknown", 0.5, 0.5, True), 2)
+        'tokens'
+    """
+    ndim = len(cut.shape)
+    axes = {"map": 0, "tokens": ndim - 1} if ndim > 1 else {"vector": 0}
+    axis = kind if isinstance(kind, int) else axes.get(kind)
+    if axis is None or not -ndim <= axis < ndim:
+        usual = ", ".join(map(repr, axes))
+        do = f"say one of {usual}, or the number of an axis of one example from 0 to {ndim - 1}"
+        raise SettingError(f"kind {kind!r} at {cut}", f"a tensor of {ndim} axes for each example", do)
+    return kind_of(axis % ndim, ndim)
 
 
 @dataclass(frozen=True)

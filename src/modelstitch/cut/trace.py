@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -19,21 +19,17 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils.flop_counter import FlopCounterMode
 
+from modelstitch.cut.axes import Channels
 from modelstitch.cut.lengths import expression, sizes
+from modelstitch.cut.operators import operator_name
 from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
-from modelstitch.support.tensors import Kind
+from modelstitch.support.tensors import Kind, kind_of
 
 aten = torch.ops.aten
 SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})
 _CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d"}
 _LINEARS = {"linear", "addmm", "mm"}
-_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
-_FIRST_AXIS = _CONVOLUTIONS | {"batch_norm", "_native_batch_norm_legit_no_training", "group_norm", "native_group_norm"}
-_FIRST_AXIS |= {"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"}
-_VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
-_EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
-_LAYERS = _CONVOLUTIONS | _LINEARS | _RECURRENT
-_LAST_AXIS = _LINEARS | {"layer_norm", "native_layer_norm", "rms_norm", "embedding"}
+_LAYERS = _CONVOLUTIONS | _LINEARS | {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
 class Trace:
@@ -55,6 +51,7 @@ class Trace:
         self._last_use = {node: self._find_last_use(node) for node in self._data}
         self._last_in = self._find_module_ends()
         self._count_layers(whole, inputs)
+        self._channels = Channels(self._nodes, self.main)
         legal = self._legal_nodes()
         # A tensor that is returned and used again is a cut like any other; `output` is used no more.
         inner = [node for node in legal if node is not self.main and self._index.keys() & node.users.keys()]
@@ -155,19 +152,7 @@ class Trace:
         return Cut(name, aliases, shape, kind, depth, cost, block)
 
     def _kind(self, node: Node) -> Kind:
-        shape = sizes(node)
-        if len(shape) == 2:
-            return "vector"
-        if all(size == 1 for size in shape[2:]):
-            return "map"
-        made_by = _OPERATOR_KIND.get(operator_name(node))
-        if made_by:
-            return made_by
-        for step in (lambda n: list(n.users), lambda n: n.all_input_nodes):
-            found = _axis_nearby(node, step)
-            if found:
-                return found
-        return "map" if len(shape) == 4 else "tokens"
+        return kind_of(self._channels.axis(node), len(sizes(node)) - 1)
 
     # -- illegal places ------------------------------------------------------------------------------------------
 
@@ -214,15 +199,6 @@ class _Flops(Interpreter):
         return value
 
 
-def operator_name(node: Node) -> str:
-    """What a node computes: ``conv2d``, ``add``; for one part of several results, what gives them."""
-    if node.target is operator.getitem:
-        return operator_name(node.args[0])  # type: ignore[arg-type]
-    return (
-        str(node.target.overloadpacket).split(".")[-1] if isinstance(node.target, torch._ops.OpOverload) else node.name
-    )
-
-
 def _calls(node: Node) -> list[tuple[str, str]]:
     """(call, path) of the modules a node ran in, outermost first, the root left out; a call is unique, a path not."""
     stack = node.meta.get("nn_module_stack") or {}
@@ -233,55 +209,3 @@ def path_of(node: Node) -> str:
     """The innermost module that a node runs in; empty for the root."""
     calls = _calls(node)
     return calls[-1][1] if calls else ""
-
-
-def _axis_nearby(node: Node, step: Callable[[Node], list[Node]]) -> Kind | None:
-    """Follow operators that keep the shape until one tells where it takes the channels to be.
-
-    A view that changes the shape is followed too; behind it, the first axis can only be told if it was kept, and the
-    last axis likewise.
-    """
-    seen = {node}
-    queue: list[tuple[Node, set[Kind]]] = [(node, {"map", "tokens"})]
-    while queue:
-        current, possible = queue.pop(0)
-        for other in step(current):
-            told = _OPERATOR_KIND.get(operator_name(other)) or _mean_kind(other)
-            if told in possible:
-                return told
-            kept = _kept_axes(current, other)
-            if other not in seen and kept & possible:
-                seen.add(other)
-                queue.append((other, kept & possible))
-    return None
-
-
-def _kept_axes(one: Node, other: Node) -> set[Kind]:
-    a, b = sizes(one), sizes(other)
-    if min(len(a), len(b)) < 3:
-        return set()
-    between = operator_name(other if one in other.all_input_nodes else one)
-    # Where sizes happen to be equal, the shapes do not tell that axes were exchanged.
-    if between in _EXCHANGES:
-        return set()
-    if a == b:
-        return {"map", "tokens"}
-    if between not in _VIEWS:
-        return set()
-    kept: set[Kind] = set()
-    if a[1] == b[1]:
-        kept.add("map")
-    if a[-1] == b[-1]:
-        kept.add("tokens")
-    return kept
-
-
-def _mean_kind(node: Node) -> Kind | None:
-    if node.target is not aten.mean.dim or not isinstance(node.args[0], Node):
-        return None
-    ndim = node.args[0].meta["val"].ndim
-    reduced = {dim % ndim for dim in node.args[1]}  # type: ignore[union-attr]
-    return "map" if 1 not in reduced else "tokens"
-
-
-_OPERATOR_KIND: dict[str, Kind] = {**dict.fromkeys(_FIRST_AXIS, "map"), **dict.fromkeys(_LAST_AXIS, "tokens")}

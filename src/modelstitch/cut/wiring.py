@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, Node
 
 from modelstitch.cut.lengths import sizes
-from modelstitch.cut.trace import operator_name
+from modelstitch.cut.operators import operator_name
 
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 LAYERS = CONVOLUTIONS | {"linear"}

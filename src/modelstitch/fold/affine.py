@@ -32,7 +32,8 @@ def affine_of(stitch: Stitch, cut: Cut) -> tuple[Tensor, Tensor]:
     assert channels is not None  # no family maps a number of channels that may vary
     stitch = copy.deepcopy(stitch).cpu().double().eval()
     # Three positions along each axis: what a position takes from its neighbours shows beside the one that is set.
-    shape = {"map": (channels, *(3 for _ in cut.positions)), "tokens": (3, channels), "vector": (channels,)}[cut.kind]
+    beside = (3,) if cut.kind == "tokens" else tuple(3 for _ in cut.positions)
+    shape = (*beside, channels)
     positions = math.prod(shape) // channels
     middle = positions // 2
     units = torch.zeros(channels + 1, positions, channels, dtype=torch.float64)
@@ -55,5 +56,5 @@ def affine_of(stitch: Stitch, cut: Cut) -> tuple[Tensor, Tensor]:
 def _run(stitch: Stitch, asked: Tensor, shape: tuple[int, ...], cut: Cut) -> Tensor:
     """A stitch on rows ``(n, positions, channels)``, given to it in the layout of its cut."""
     n, positions, _ = asked.shape
-    given = (asked.transpose(1, 2) if cut.kind == "map" else asked).reshape(n, *shape)
+    given = asked.reshape(n, *shape).movedim(-1, -1 if cut.kind == "tokens" else 1 + cut.axis)
     return rows(stitch(given), cut.kind).view(n, positions, -1)

@@ -23,7 +23,6 @@ from modelstitch.compute import home_of
 from modelstitch.cut import Capture, capture_of
 from modelstitch.cut.exported import Exported
 from modelstitch.cut.frozen import standard_attention
-from modelstitch.cut.lengths import sizes
 from modelstitch.cut.wiring import Wiring
 from modelstitch.errors import CannotFold
 from modelstitch.fold.affine import affine_of
@@ -88,7 +87,7 @@ def fold(stitched: Stitched) -> Folded:
     weight, bias = affine_of(stitched.stitch, cut)
     node = above.at[cut.name]
     surgery = Surgery(above, _joined(below, above, node, asked))
-    _absorb(surgery, node, weight, bias, 1 if cut.kind == "map" else len(sizes(node)) - 1, asked)
+    _absorb(surgery, node, weight, bias, 1 + cut.axis, asked)
     network = _rebuilt(above.network, surgery, cut.kind == "map")
     _check_same(stitched, network, surgery.projections, asked)
     return Folded(network, tuple(surgery.projections))

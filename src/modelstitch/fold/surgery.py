@@ -24,7 +24,8 @@ from torch.fx import Node
 
 from modelstitch.cut import wiring as wires
 from modelstitch.cut.lengths import sizes
-from modelstitch.cut.trace import SHAPE_OPERATORS, operator_name, path_of
+from modelstitch.cut.operators import operator_name
+from modelstitch.cut.trace import SHAPE_OPERATORS, path_of
 from modelstitch.cut.wiring import Wiring
 from modelstitch.symmetries import groups
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 from modelstitch.compute import Compute, home_of
 from modelstitch.cut import Capture, capture
 from modelstitch.networks.folder import Config, weights_fingerprint
-from modelstitch.support.tensors import Inputs, each
+from modelstitch.support.tensors import Inputs, Kind, each
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +24,14 @@ class Network:
         module: the user's own, or a copy where it computes on another device.
         config: how it was built and trained, where it came from a network folder.
         example: inputs that it takes, to find its cuts by.
+        kinds: by cut, where its channels are; by default what its operators say.
     """
 
     name: str
     module: nn.Module
     config: Config | None = None
     example: Inputs | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
 
     def ready(self, example: Inputs, compute: Compute) -> Network:
         """The same with an example, on the device where it shall compute.
@@ -50,7 +53,7 @@ class Network:
             NotCuttable: it can neither be exported nor replayed.
         """
         assert self.example is not None, "ready() gives the example"
-        return capture(self.module, self.example)
+        return capture(self.module, self.example, kinds=self.kinds)
 
     def cut_as(self, captured: Capture) -> Network:
         """The same, cut otherwise than the module itself would be."""

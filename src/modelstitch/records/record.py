@@ -81,6 +81,9 @@ class Record:
         top_graph: fingerprint of the top network's graph.
         bottom_cut: where the bottom ends.
         top_cut: where the top begins.
+        bottom_kind: which axis held the channels there: ``map``, ``tokens``, ``vector``, ``axis 1``; empty where it is
+            not known, as is the next.
+        top_kind: which axis held them above.
         bottom_depth: share (0 to 1) of the bottom network's conv and linear layers that lie in the bottom.
         top_depth: share (0 to 1) of the top network's conv and linear layers that lie below the top.
         data: name of the data.
@@ -122,6 +125,8 @@ class Record:
     top_graph: str
     bottom_cut: str
     top_cut: str
+    bottom_kind: str
+    top_kind: str
     bottom_depth: float
     top_depth: float
     data: str

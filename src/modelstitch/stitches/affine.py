@@ -13,7 +13,7 @@ from modelstitch.errors import SettingError
 from modelstitch.moments import Moments
 from modelstitch.stitches import closed_form
 from modelstitch.stitches.closed_form import Solution
-from modelstitch.stitches.family import CALLED, Family, Stitch, channels_of
+from modelstitch.stitches.family import Family, Stitch, channels_of, spoken
 from modelstitch.support.tensors import Kind
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -43,7 +43,7 @@ class KernelFamily(Family):
         """As of every family; a kernel above 1 needs maps."""
         general = super().obstacle(below, above)
         if general is None and self.kernel > 1 and below.kind != "map":
-            return f"a kernel of {self.kernel} for {CALLED[below.kind]}", "use kernel=1: only maps have neighbours"
+            return f"a kernel of {self.kernel} for {spoken(below.kind)}", "use kernel=1: only maps have neighbours"
         return general
 
     def solve(self, moments: Moments, ridge: float = 0.0) -> Solution:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -14,10 +14,17 @@ from modelstitch.cut import Cut
 from modelstitch.errors import ShapeMismatch
 from modelstitch.moments import Moments
 from modelstitch.stitches.closed_form import Solution
-from modelstitch.support.tensors import Kind
+from modelstitch.support.tensors import UNKNOWN_AXIS, Kind
 
-CALLED: dict[Kind, str] = {"map": "a map", "tokens": "tokens", "vector": "a vector"}
-"""What messages call a tensor of each kind."""
+
+def spoken(kind: Kind) -> str:
+    """What messages call a tensor of a kind.
+
+    Example:
+        >>> spoken("map"), spoken(1)
+        ('a map', 'channels on axis 1')
+    """
+    return f"channels on axis {kind}" if isinstance(kind, int) else "tokens" if kind == "tokens" else f"a {kind}"
 
 
 class Stitch(ABC, nn.Module):
@@ -75,7 +82,9 @@ class Family(ABC):
             torch.Size([2, 5])
         """
         self.check(below, above)
-        return self._module(below, above)
+        if not isinstance(below.kind, int):
+            return self._module(below, above)
+        return _Moved(self._module(_with_channels_last(below), _with_channels_last(above)), 1 + below.kind)
 
     def check(self, below: Cut, above: Cut) -> None:
         """Refuse two cuts between which the family has no map.
@@ -89,8 +98,10 @@ class Family(ABC):
 
     def obstacle(self, below: Cut, above: Cut) -> tuple[str, str] | None:
         """Why the family cannot map the one cut to the other, and what to do; None if it can."""
+        if "unknown" in (below.kind, above.kind):
+            return UNKNOWN_AXIS
         if below.kind != above.kind:
-            return f"{CALLED[below.kind]} below and {CALLED[above.kind]} above", "choose two cuts of one kind"
+            return f"{spoken(below.kind)} below and {spoken(above.kind)} above", "choose two cuts of one kind"
         if below.positions != above.positions:
             found = f"positions {below.positions} below and {above.positions} above"
             return found, "choose cuts with the same positions: families map position by position"
@@ -123,6 +134,27 @@ class Family(ABC):
     @abstractmethod
     def _module(self, below: Cut, above: Cut) -> Stitch:
         """The module, once the shapes are known to fit."""
+
+
+class _Moved(Stitch):
+    """A stitch for tokens, of tensors whose channels lie between other axes."""
+
+    def __init__(self, stitch: Stitch, axis: int) -> None:
+        super().__init__()
+        self._axis = axis
+        self.stitch = stitch
+
+    def assign(self, weight: Tensor, bias: Tensor, mean: Tensor, covariance: Tensor) -> None:
+        self.stitch.assign(weight, bias, mean, covariance)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mapped: Tensor = self.stitch(x.movedim(self._axis, -1))
+        # Contiguous, as a network's own tensors are: a top may flatten by a view.
+        return mapped.movedim(-1, self._axis).contiguous()
+
+
+def _with_channels_last(cut: Cut) -> Cut:
+    return replace(cut, shape=(*cut.positions, cut.channels), kind="tokens")
 
 
 def channels_of(cut: Cut) -> int:

@@ -23,6 +23,7 @@ from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.pairing import Pairings, Setting
 from modelstitch.stitching.places import Cuts
 from modelstitch.support.modes import own_modes
+from modelstitch.support.tensors import Kind
 from modelstitch.tasks import Task
 
 
@@ -40,6 +41,7 @@ def stitch_all(
     batch_norm: BatchNorm = "frozen",
     every: bool = False,
     controls: Sequence[str] = ("self", "untrained"),
+    kinds: Mapping[str, Kind] | None = None,
     seed: int = 0,
     compute: Compute | None = None,
     store: Store | None = None,
@@ -64,6 +66,8 @@ def stitch_all(
         every: all legal cuts instead of one a block.
         controls: which, among ``self``, ``untrained``, ``stem_reset``, ``noise``, ``clustered_noise`` and
             ``shuffled``; empty for none.
+        kinds: where the channels are at cuts that no operator says it of, such as ``{"A@relu": "map"}``; cuts where it
+            stays unknown are left out.
         seed: of the controls, the matching and the intervals.
         compute: where, by default where each network is, and room for activations; room changes no record.
         store: takes each record as soon as it is measured; what it already holds is not measured again.
@@ -75,14 +79,16 @@ def stitch_all(
         TaskMismatch: outputs, targets and task do not belong together.
         ShapeMismatch: no cut of one can be mapped onto a cut of the other.
         DataError: examples that no honest number can come from, or that are in both sets.
-        SettingError: no such control, or the task cannot be guessed.
+        SettingError: no such control, a kind that a tensor cannot have, or the task cannot be guessed.
     """
     check_controls(controls)
     fit_on, measure_on = both_sets(train, test)
     task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
     place = compute or Compute()
-    first = Network(names[0], a).ready(measure_on.example, place)
-    second = Network(names[1], b).ready(measure_on.example, replace(place, device=first.device))
+    said = _by_network(kinds or {}, names)
+    first = Network(names[0], a, kinds=said[names[0]]).ready(measure_on.example, place)
+    second = Network(names[1], b, kinds=said[names[1]])
+    second = second.ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
     made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
     found = made.directions(first, second, both=True)
@@ -100,7 +106,10 @@ def _without_pairs(networks: Sequence[Network]) -> tuple[str, str]:
     if endless:
         found = f"no cut between input and output of {' and '.join(endless)}"
         return found, "stitch networks of two layers or more, through which one tensor passes alone"
-    return "no two cuts with the same positions and kind", "compare networks that take the same input"
+    return (
+        "no two cuts with the same positions and a known kind, the same in both",
+        "compare networks that take the same input",
+    )
 
 
 @own_modes()
@@ -114,6 +123,7 @@ def stitch(
     family: Family | None = None,
     by: Matching | Sequence[Matching] | None = None,
     batch_norm: BatchNorm = "frozen",
+    kinds: Mapping[str, Kind] | None = None,
     seed: int = 0,
     compute: Compute | None = None,
     store: Store | None = None,
@@ -129,6 +139,7 @@ def stitch(
         family: as in `stitch_all`.
         by: as in `stitch_all`.
         batch_norm: as in `stitch_all`.
+        kinds: as in `stitch_all`.
         seed: as in `stitch_all`.
         compute: as in `stitch_all`.
         store: as in `stitch_all`.
@@ -138,7 +149,8 @@ def stitch(
         NetworkNotFound: it names a network that was not given.
         CutNotFound: no such place.
         IllegalCut: more than one tensor crosses there.
-        ShapeMismatch: the family cannot map the one cut onto the other.
+        ShapeMismatch: the family cannot map the one cut onto the other, or where the channels are is unknown.
+        SettingError: a kind that the tensor at its cut cannot have.
     """
     stitching = Stitching.parse(stitching) if isinstance(stitching, str) else stitching
     for name in (stitching.bottom, stitching.top):
@@ -150,7 +162,8 @@ def stitch(
     named = [(name, networks[name]) for name in dict.fromkeys((stitching.bottom, stitching.top))]
     task = settled_task(task, named, measure_on)
     place = compute or Compute()
-    ready = {name: Network(name, module).ready(measure_on.example, place) for name, module in named}
+    said = _by_network(kinds or {}, [name for name, _ in named])
+    ready = {name: Network(name, module, kinds=said[name]).ready(measure_on.example, place) for name, module in named}
     bottom, top = ready[stitching.bottom], ready[stitching.top]
     pair = (bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut))
     setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
@@ -159,6 +172,18 @@ def stitch(
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)
     return run([made.pairing(bottom, top, [pair])], store)[0]
+
+
+def _by_network(kinds: Mapping[str, Kind], names: Sequence[str]) -> dict[str, dict[str, Kind]]:
+    """Kinds said as ``A@cut``, by network and cut."""
+    said: dict[str, dict[str, Kind]] = {name: {} for name in names}
+    for place, kind in kinds.items():
+        name, _, cut = place.rpartition("@")
+        if name not in said:
+            do = f"write them as {{'{names[0]}@CUT': 'map'}}; the networks are {', '.join(names)}"
+            raise NetworkNotFound(f"the kind of {place!r}", f"no network {name!r}", do)
+        said[name][cut] = kind
+    return said
 
 
 def pairings(

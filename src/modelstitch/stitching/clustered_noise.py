@@ -94,9 +94,10 @@ class _GaussianByClass(nn.Module):
         self._names, self._classes, self._seed = [cut.name for cut in cuts], classes, seed
         self._shapes = [_fixed(cut) for cut in cuts]
         for index, (cut, one) in enumerate(zip(cuts, found, strict=True)):
-            beside = [1] * (len(cut.shape) - 1 if cut.kind == "map" else 0)
-            self.register_buffer(f"mean{index}", one.mean.float().view(*one.mean.shape, *beside))
-            self.register_buffer(f"spread{index}", one.spread.float().view(*one.spread.shape, *beside))
+            count, channels = one.mean.shape
+            shape = [count, *[1] * cut.axis, channels, *[1] * (len(cut.shape) - 1 - cut.axis)]
+            self.register_buffer(f"mean{index}", one.mean.float().view(shape))
+            self.register_buffer(f"spread{index}", one.spread.float().view(shape))
 
     def forward(self, x: Tensor, *side: Tensor, **kwargs: Tensor) -> tuple[Tensor, ...]:
         """The noise of each example at each cut."""
@@ -110,9 +111,6 @@ class _GaussianByClass(nn.Module):
             streams = [generator("clustered noise", self._seed, name, key) for key in keys]
             drawn = torch.stack([torch.randn(shape, generator=stream) for stream in streams]).to(x.device)
             mean, spread = (self.get_buffer(f"{what}{index}")[of_class] for what in ("mean", "spread"))
-            if mean.ndim < drawn.ndim:
-                # Tokens: the channels are last, behind all positions.
-                mean, spread = (one.view(len(x), *[1] * (drawn.ndim - 2), -1) for one in (mean, spread))
             answers.append(mean + spread * drawn)
         return tuple(answers)
 

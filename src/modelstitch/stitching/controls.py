@@ -70,7 +70,7 @@ def _stem_reset(made: Pairings, _: Network, top: Network) -> Pairing:
 
 
 def _fresh(made: Pairings, module: nn.Module, of: Network, top: Network, control: str) -> Pairing:
-    ready = Network(of.name, module, example=of.example)
+    ready = Network(of.name, module, example=of.example, kinds=of.kinds)
     return made.pairing(ready, top, made.pairs(ready, top), control)
 
 

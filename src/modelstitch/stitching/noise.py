@@ -92,7 +92,7 @@ class _Gaussian(nn.Module):
                 mean = spread = torch.full((cut.channels or 0,), torch.nan)
             else:
                 mean, spread = sums.mean_x, (sums.xx.diagonal() / sums.n).clamp_min(0).sqrt()
-            beside = [1] * (len(cut.shape) - 1 if cut.kind == "map" else 0)
+            beside = [1] * (len(cut.shape) - 1 - cut.axis)
             self.register_buffer(f"mean{index}", mean.float().view(-1, *beside))
             self.register_buffer(f"spread{index}", spread.float().view(-1, *beside))
 

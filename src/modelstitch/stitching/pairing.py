@@ -25,7 +25,7 @@ from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.places import Cuts, Pair, cuts_of, pairs_at
 from modelstitch.stitching.provenance import key_of
 from modelstitch.support.settings import spelled
-from modelstitch.support.tensors import call
+from modelstitch.support.tensors import call, called
 from modelstitch.tasks import Outcome, Task, joined_outcome
 
 
@@ -129,6 +129,8 @@ class Pairing:
             "top_graph": self.top_of.graph,
             "bottom_cut": pair[0].name,
             "top_cut": pair[1].name,
+            "bottom_kind": called(pair[0].kind),
+            "top_kind": called(pair[1].kind),
             "data": train.name,
             "fit_data": train.fingerprint,
             "test_data": test.fingerprint,

@@ -14,10 +14,11 @@ Cuts = Literal["blocks", "all", "grid"] | Sequence[str]
 
 
 def cuts_of(captured: Capture, cuts: Cuts) -> Sequence[Cut]:
-    """The cuts of one network to choose from."""
-    if cuts == "all":
-        return captured.cuts[1:-1]
-    return captured.blocks if isinstance(cuts, str) else [captured.find(name) for name in cuts]
+    """The cuts of one network to choose from; those of unknown kind only where they are asked for by name."""
+    if not isinstance(cuts, str):
+        return [captured.find(name) for name in cuts]
+    found = captured.cuts[1:-1] if cuts == "all" else captured.blocks
+    return [cut for cut in found if cut.kind != "unknown"]
 
 
 def pairs_at(cuts: Cuts, below: Sequence[Cut], above: Sequence[Cut], family: Family) -> list[Pair]:

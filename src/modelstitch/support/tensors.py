@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from modelstitch.errors import ShapeMismatch
+
 Activation = Float[Tensor, "n *dims"]
 Logits = Float[Tensor, "n classes"]
 Labels = Int[Tensor, " n"]
@@ -19,8 +21,60 @@ Rows = Float[Tensor, "rows channels"]
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a network is called with: ``network(x)``, ``network(x, y)`` or ``network(**mapping)``; examples on axis 0."""
 
-Kind = Literal["map", "tokens", "vector"]
-"""map: channels on axis 1, positions after it; tokens: channels on the last axis; vector: one axis of channels."""
+Kind = Literal["map", "tokens", "vector", "unknown"] | int
+"""Which axis of one example holds the channels. map: the first, positions after it; tokens: the last; vector: the only
+one; a number: that one, where it is neither; unknown: nothing in the network says which."""
+
+UNKNOWN_AXIS = (
+    "nothing in the network that says which axis holds the channels",
+    "say it where the cut is asked for: kind='map' (the first axis of an example), 'tokens' (the last), or its number",
+)
+"""What messages say of an unknown kind: what was found, and what to do."""
+
+
+def kind_of(axis: int | None, ndim: int) -> Kind:
+    """The kind of a tensor by its axis of channels.
+
+    Args:
+        axis: within one example, from the front; None if unknown.
+        ndim: number of axes of one example.
+
+    Example:
+        >>> [kind_of(axis, 3) for axis in (0, 1, 2, None)], kind_of(0, 1)
+        (['map', 1, 'tokens', 'unknown'], 'vector')
+    """
+    if axis is None:
+        return "unknown"
+    if ndim == 1:
+        return "vector"
+    return "map" if axis == 0 else "tokens" if axis == ndim - 1 else axis
+
+
+def axis_of(kind: Kind, ndim: int) -> int:
+    """The axis of channels within one example, from the front; what `kind_of` was told.
+
+    Raises:
+        ShapeMismatch: it is unknown.
+
+    Example:
+        >>> [axis_of(kind, 3) for kind in ("map", 1, "tokens")]
+        [0, 1, 2]
+    """
+    if kind == "unknown":
+        raise ShapeMismatch("the channels of a tensor", *UNKNOWN_AXIS)
+    if isinstance(kind, int):
+        return kind
+    return ndim - 1 if kind == "tokens" else 0
+
+
+def called(kind: Kind) -> str:
+    """A kind as tables and messages print it.
+
+    Example:
+        >>> called("map"), called(1)
+        ('map', 'axis 1')
+    """
+    return f"axis {kind}" if isinstance(kind, int) else kind
 
 
 def call(network: Callable[..., Any], inputs: Inputs) -> Any:
@@ -77,7 +131,8 @@ def rows(activation: Tensor, kind: Kind) -> Tensor:
     """One row per position, one column per channel: what a position-wise stitch and a per-position measure see.
 
     Args:
-        activation: ``(n, c, *positions)`` for a map, ``(n, *positions, c)`` for tokens, ``(n, c)`` for a vector.
+        activation: ``(n, c, *positions)`` for a map, ``(n, *positions, c)`` for tokens, ``(n, c)`` for a vector; for a
+            kind that is a number, the channels on that axis of each example.
         kind: the kind of the cut it was taken at.
 
     Returns:
@@ -87,8 +142,9 @@ def rows(activation: Tensor, kind: Kind) -> Tensor:
         >>> rows(torch.zeros(2, 3, 4, 4), "map").shape
         torch.Size([32, 3])
     """
-    if kind == "map":
-        activation = activation.movedim(1, -1)
+    axis = 1 + axis_of(kind, activation.ndim - 1)
+    if axis < activation.ndim - 1:
+        activation = activation.movedim(axis, -1)
     return activation.reshape(-1, activation.shape[-1])
 
 

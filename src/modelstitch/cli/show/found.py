@@ -39,10 +39,12 @@ def cuts(found: Iterable[Cut], as_json: bool) -> None:
         for cut in found:
             json_line(dataclasses.asdict(cut))
         return
+    from modelstitch.support.tensors import called
+
     table = table_of("cut", "kind", "shape", "depth", "cost", left=3)
     for cut in found:
         shape = " × ".join("any" if size is None else str(size) for size in cut.shape)
-        table.add_row(cut.name, cut.kind, shape, f"{cut.depth:.2f}", f"{cut.cost:.2f}")
+        table.add_row(cut.name, called(cut.kind), shape, f"{cut.depth:.2f}", f"{cut.cost:.2f}")
     put(table)
     typer.echo("depth: share of the conv and linear layers below the cut; cost: share of the operations.")
 
