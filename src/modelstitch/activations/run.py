@@ -29,7 +29,7 @@ from modelstitch.errors import BadFile
 from modelstitch.parallel import ranks
 from modelstitch.support.memory import GB
 from modelstitch.support.progress import track
-from modelstitch.support.tensors import Inputs, call, fingerprint, leaves
+from modelstitch.support.tensors import Inputs, call, fingerprint, leaves, unlowered
 
 Share = Literal["part", "turns", "all"]
 """Of several processes each takes a part of every batch, or whole batches in turn; or each does everything."""
@@ -150,9 +150,8 @@ class Activations:
         inputs = self._source().batch(filled).to(self.device).inputs
         with autocast(self._precision, inputs):
             found = call(self._runs[cuts], inputs)
-        # What autocast leaves in sixteen bits goes on in float32: stitches are fitted in it, and files can hold it.
-        low = self._precision == "bfloat16"
-        return [activation[: len(index)].float() if low else activation[: len(index)] for activation in found]
+        # What comes in sixteen bits goes on in float32: stitches are fitted in it, and files can hold it.
+        return [unlowered(activation[: len(index)]) for activation in found]
 
     def _source(self) -> Examples:
         """The examples on the device, stored as compactly as before, where they fit: no batch waits for a copy."""

@@ -20,6 +20,7 @@ from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, di
 from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
 from modelstitch.networks import PREPARE, AnyNetwork, Network, both_networks, check_raw
 from modelstitch.support.memory import kept_memory
+from modelstitch.support.modes import own_modes
 from modelstitch.support.progress import track
 from modelstitch.support.tensors import all_finite
 
@@ -28,6 +29,7 @@ _WIDEST = 2048
 _BATCH = 256
 
 
+@own_modes()
 def compare_all(
     a: AnyNetwork,
     b: AnyNetwork,
@@ -100,6 +102,7 @@ def _nothing(first: Similarity) -> NumericalFailure:
     return NumericalFailure(f"{first.measure} of {a} and {b}", found, told.get("do", "look at the activations"))
 
 
+@own_modes()
 def calibrate(
     a: AnyNetwork,
     b: AnyNetwork,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from modelstitch.cut.calling import called_as, calling_of, has_unseen, plan_of, planned
 from modelstitch.cut.exported import Exported, NotExportable
 from modelstitch.cut.frozen import frozen_view
 from modelstitch.cut.part import Bottom, Capture, Top
@@ -20,22 +22,27 @@ from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import run_untouched
 from modelstitch.errors import NotCuttable, ShapeMismatch
+from modelstitch.support.modes import own_modes
 from modelstitch.support.tensors import Kind
 
-Example = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+Example = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
+@own_modes()
 def capture(network: nn.Module, example: Example, *, kinds: Mapping[str, Kind] | None = None) -> Capture:
     """Find every legal cut of a network.
 
     Args:
         network: any module; it is read, never changed. It is cut as it behaves in eval mode.
-        example: an input as the network takes it: a tensor, several tensors in order, or tensors by keyword. The first
-            is the main input, the others are side inputs. One example is enough; its values do not matter.
+        example: an input as the network takes it: a tensor, several arguments in order, or arguments by keyword. The
+            first tensor is the main input, the others are side inputs. What is no tensor (None, a number, a flag) is
+            a constant of the captured network. One example is enough; its values do not matter.
         kinds: by cut, where its channels are; for cuts whose kind is ``unknown``, and wherever you know better.
 
     Returns:
-        The captured network. Capture once and take many halves: ``capture(A, x).bottom("layer2.1")``.
+        The captured network, whose halves together equal it bit for bit as it is when frozen: with weights that take
+        no gradient (``network.requires_grad_(False)``), else its own answer may differ in the last digit. Capture once
+        and take many halves: ``capture(A, x).bottom("layer2.1")``.
 
     Raises:
         NotCuttable: the network can neither be exported nor replayed.
@@ -43,8 +50,12 @@ def capture(network: nn.Module, example: Example, *, kinds: Mapping[str, Kind] |
         SettingError: a kind that the tensor at its cut cannot have.
     """
     view = frozen_view(network)
-    args, kwargs = _as_inputs(example)
-    _check_runs(view, args, kwargs)
+    plan, args, kwargs = planned(view, *_as_inputs(example))
+    if plan is not None:
+        called_as(view, plan)
+    answer = _check_runs(view, args, kwargs)
+    if plan is None and has_unseen(answer):
+        called_as(view, None)
     return _found(network, view, args, kwargs).told(kinds or {})
 
 
@@ -52,9 +63,12 @@ def _found(network: nn.Module, view: nn.Module, args: tuple[Tensor, ...], kwargs
     try:
         return Exported(view, args, kwargs)
     except NotExportable as reason:
-        warnings.warn(f"{type(network).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=3)
+        warnings.warn(f"{type(view).__name__} is replayed by hooks, which is slower, because {reason}", stacklevel=4)
         # A fresh view: export, where it fails, may leave its own tensors in the attributes of this one.
-        return Replayed(frozen_view(network), args, kwargs, str(reason))
+        fresh = frozen_view(network)
+        if calling_of(view):
+            called_as(fresh, plan_of(view))
+        return Replayed(fresh, args, kwargs, str(reason))
 
 
 def cuts(network: nn.Module, example: Example, *, every: bool = False) -> list[Cut]:
@@ -125,7 +139,7 @@ def _kinds(cut: str | Cut, kind: Kind | None) -> dict[str, Kind]:
     return {cut.name if isinstance(cut, Cut) else cut: kind}
 
 
-def _as_inputs(example: Example) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+def _as_inputs(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, Tensor):
         return (example,), {}
     if isinstance(example, Mapping):
@@ -133,9 +147,10 @@ def _as_inputs(example: Example) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]
     return tuple(example), {}
 
 
-def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Any:
+    """What the view answers."""
     tensors = [*args, *kwargs.values()]
-    if not tensors or not all(isinstance(t, Tensor) and t.ndim and t.shape[0] for t in tensors):
+    if not tensors or not all(t.shape[0] for t in tensors):
         raise NotCuttable(
             f"to run {type(view).__name__} on an example",
             "an example that is not made of tensors with at least one row",
@@ -143,7 +158,7 @@ def _check_runs(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Ten
         )
     try:
         with torch.no_grad():
-            run_untouched(view, args, kwargs)
+            return run_untouched(view, args, kwargs)
     except Exception as problem:
         raise ShapeMismatch(
             f"to run {type(view).__name__} on an example of shape {tuple(tensors[0].shape)}",

@@ -2,7 +2,8 @@
 
 The graph is functionalised (``run_decompositions({})``): plain export keeps in-place operators such as ``relu_``, which
 would overwrite an activation taken just before them. Operators are otherwise kept as the network calls them, so that
-the halves give the network's output bit for bit; this is checked on the example before anything is cut.
+the halves give the frozen network's output bit for bit; this is checked on the example before anything is cut. With
+weights that take gradients torch may choose another kernel, and a network its last digit.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from modelstitch.cut.calling import calling_of
 from modelstitch.cut.form import Entry, Form, input_names
 from modelstitch.cut.frozen import pair_up, standard_attention
 from modelstitch.cut.identity import identity_of_graph
 from modelstitch.cut.lengths import SHAPE_OPERATORS, expression, size_from
 from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut
+from modelstitch.cut.recurrent import as_leaves, as_they_were
 from modelstitch.cut.run import Run, containers_of, followed, modules_of
 from modelstitch.cut.told import weights_among
 from modelstitch.cut.trace import Trace
@@ -45,8 +48,9 @@ class Exported(Capture):
 
     def __init__(self, view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         self.name, self.view = type(view).__name__, view
-        args = tuple(pair_up(t) for t in args)
-        kwargs = {key: pair_up(t) for key, t in kwargs.items()}
+        # Of strided memory export would note how to step through it, and hold other data to that.
+        args = tuple(pair_up(t).contiguous() for t in args)
+        kwargs = {key: pair_up(t).contiguous() for key, t in kwargs.items()}
         program = exported_program(view, args, kwargs)
         self._root, graph, self._names = _unlift(view, program, list(kwargs))
         self._spec = program.call_spec.out_spec
@@ -118,8 +122,16 @@ class Exported(Capture):
         return self._trace.main in self._above(cut)
 
     def _run(self, graph: Graph) -> Run:
+        for node in graph.nodes:
+            # The example is contiguous, where a view is what reshaping gives; what a half is run on may be strided.
+            if node.target is torch.ops.aten.view.default:
+                node.target = torch.ops.aten.reshape.default
         graph.lint()
         return Run(self._root, graph, self._containers)
+
+    def _dtype(self, cut: Cut) -> torch.dtype:
+        found: torch.dtype = self._trace.node_of[cut.name].meta["val"].dtype
+        return found
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         return self._trace.crossing(name)
@@ -158,11 +170,13 @@ def exported_program(
         if not lengths and reason is None:
             continue
         try:
-            with torch.no_grad(), silence(), followed(view), _plain_signature(view, len(args), list(kwargs)):
+            signature = _plain_signature(view, len(args), list(kwargs))
+            with torch.no_grad(), silence(), followed(view), signature, as_leaves():
                 bound = inspect.signature(view.forward).bind(*args, **kwargs).arguments
                 shapes = {name: _dynamic(tensor, lengths) for name, tensor in bound.items()}
                 program = torch.export.export(view, args, kwargs, dynamic_shapes=shapes, strict=False)
                 functional: torch.export.ExportedProgram = program.run_decompositions({})
+                as_they_were(functional.graph_module)
                 return functional
         except Exception as problem:  # export fails in a hundred ways, each with a type of its own
             reason = problem
@@ -173,7 +187,9 @@ def exported_program(
 def _plain_signature(view: nn.Module, in_order: int, keywords: list[str]) -> Iterator[None]:
     """Within it, a forward of ``*args`` or ``**kwargs`` has a parameter for each input, as export wants them."""
     own = inspect.signature(view.forward)
-    if all(one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in own.parameters.values()):
+    plain = all(one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in own.parameters.values())
+    # Export wants a function, and takes no other callable.
+    if plain and calling_of(view) is None:
         yield
         return
     forward = view.forward

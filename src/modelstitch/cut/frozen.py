@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from modelstitch.cut.opened import opened
 from modelstitch.errors import NotCuttable
 
 TrainNorm = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, float, float], Tensor]
@@ -22,24 +23,35 @@ TrainNorm = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, floa
 def frozen_view(network: nn.Module) -> nn.Module:
     """A second module tree in eval mode over the same memory, whose tensors take no gradient.
 
+    Wrappers around the network, or around modules in it, are opened (`modelstitch.cut.opened`).
+
+    Beware: equality bit for bit is promised with this view. torch multiplies some matrices in another order where a
+    weight takes a gradient, even under ``no_grad``, so that ``network(x)`` may differ from it by about 10⁻⁷.
+
     The caller's modules are read only: mode, hooks, ``requires_grad`` and ``.grad`` of the original stay as they are,
     and training the original in place shows in the view. Tensors that are neither parameters nor buffers (features
     kept by a forward, weights computed by pruning or weight norm) are detached and copied.
 
     Raises:
-        NotCuttable: the network is compiled by ``torch.jit``, cannot be walked by ``copy.deepcopy``, or has lazy
-            parameters.
+        NotCuttable: the network is compiled by ``torch.jit`` or quantised, cannot be walked by ``copy.deepcopy``, or
+            has lazy parameters.
     """
+    network = opened(network)
     name = type(network).__name__
-    _refuse_scripted(network)
+    _refuse_unreadable(network)
     memo: dict[int, Any] = {}
     try:
         for module in network.modules():
             for tensor in _derived(module):
                 memo[id(tensor)] = tensor.detach().clone()
         for tensor in chain(network.parameters(), network.buffers()):
-            shared = tensor.detach()
+            # What was made in inference mode could take no part in a fit, whatever became of it afterwards.
+            shared = tensor.clone() if tensor.is_inference() else tensor.detach()
             memo[id(tensor)] = nn.Parameter(shared, requires_grad=False) if isinstance(tensor, nn.Parameter) else shared
+        # The innermost first: a wrapper may lie in a wrapper.
+        for module in reversed(list(network.modules())):
+            if (inside := opened(module)) is not module:
+                memo[id(module)] = copy.deepcopy(inside, memo)
         view = copy.deepcopy(network, memo)
     except Exception as problem:
         raise NotCuttable(
@@ -50,14 +62,31 @@ def frozen_view(network: nn.Module) -> nn.Module:
     return view.eval()
 
 
-def _refuse_scripted(network: nn.Module) -> None:
+def _refuse_unreadable(network: nn.Module) -> None:
     for path, module in network.named_modules():
+        where = f" at {path!r}" if path else ""
         if isinstance(module, torch.jit.ScriptModule):
             raise NotCuttable(
                 f"to cut {type(network).__name__}",
-                f"a network compiled by torch.jit{f' at {path!r}' if path else ''}, whose layers cannot be read",
+                f"a network compiled by torch.jit{where}, whose layers cannot be read",
                 "give the eager network that was passed to torch.jit.script or torch.jit.trace",
             )
+        if _is_quantised(module):
+            raise NotCuttable(
+                f"to cut {type(network).__name__}",
+                f"a quantised layer{where}, {type(module).__name__}, through which no gradient flows",
+                "give the network in floating point, as it was before it was quantised",
+            )
+
+
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "bitsandbytes.", "torchao.")
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    if any(kind.__module__.startswith(_QUANTISED) for kind in type(module).__mro__):
+        return True
+    tensors = chain(module.parameters(recurse=False), module.buffers(recurse=False))
+    return any(t.is_quantized or type(t).__module__.startswith(_QUANTISED) for t in tensors)
 
 
 def _derived(module: nn.Module) -> Iterable[Tensor]:

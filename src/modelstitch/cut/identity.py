@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
+from modelstitch.cut.calling import plan_of
 from modelstitch.cut.spelling import spelled_target
 from modelstitch.cut.wiring import norm_arguments
 from modelstitch.support.tensors import fingerprint
@@ -125,6 +126,9 @@ def _form(spec: pytree.TreeSpec) -> str:
 def identity_of_modules(view: nn.Module) -> str:
     """The digits of a network without a graph: classes, ``repr``, plain attributes, source of every ``forward``."""
     lines = [re.sub(r"Dropout(\dd)?\(.*?\)", "Dropout", re.sub(r" at 0x[0-9a-f]+", "", repr(view)))]
+    plan = plan_of(view)
+    if plan is not None:
+        lines.append(f"called with {plan}")
     for path, module in view.named_modules():
         kind = type(module)
         lines.append(f"{path} {kind.__module__}.{kind.__qualname__}")

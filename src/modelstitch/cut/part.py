@@ -14,8 +14,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
+from modelstitch.cut.calling import Plan, plan_of
 from modelstitch.cut.form import Entry, First, Whole
 from modelstitch.cut.identity import identity_of_modules
 from modelstitch.cut.norms import switching
@@ -39,9 +41,13 @@ class Part(nn.Module):
         entries: what it is called with, in order: the inputs of the network, the main input first. A top takes the
             tensor at its cut in place of the first, and behind it the main input too where it needs that.
         own_statistics: whether its batch norms keep statistics of their own.
+        plan: where the tensors stand among the network's arguments; None where it takes nothing else.
+        dtype: of the tensor that crosses; None where it is not known.
     """
 
     own_statistics = False
+    plan: Plan | None = None
+    dtype: torch.dtype | None = None
 
     def __init__(
         self, name: str, cut: Cut, entries: tuple[Entry, ...], run: nn.Module, finish: Callable[[Any], Any]
@@ -51,8 +57,14 @@ class Part(nn.Module):
         self._finish = finish
         self.eval()
 
-    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
-        """Run the half; side inputs (masks and the like) are given to both halves alike, in order or by keyword."""
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the half; side inputs (masks and the like) are given to both halves alike, in order or by keyword.
+
+        Constants that the network was captured with may be given again, or left out.
+        """
+        if self.plan is not None:
+            asked = f"{type(self).__name__} of {self.name} at {self.cut.name!r}"
+            args, kwargs = self.plan.tensors(asked, args, kwargs)
         return self._finish(self.run(*args, *self._side(len(args), kwargs)))
 
     def _side(self, given: int, kwargs: dict[str, Tensor]) -> list[Tensor]:
@@ -74,7 +86,7 @@ class Part(nn.Module):
         mode they use the clones. The network's own statistics never move.
         """
         own = type(self)(self.name, self.cut, self.entries, switching(self.run), self._finish)
-        own.own_statistics = True
+        own.own_statistics, own.plan, own.dtype = True, self.plan, self.dtype
         if self in _CAPTURE_OF:
             _CAPTURE_OF[own] = _CAPTURE_OF[self]
         return own
@@ -260,7 +272,11 @@ class Capture(ABC):
         return self._half(Bottom, max(found, key=self.cuts.index), self._bottom(found), Whole())
 
     def top(self, cut: str | Cut) -> Top:
-        """The layers after the cut: ``top(bottom(x))`` equals the network bit for bit."""
+        """The layers after the cut: ``top(bottom(x))`` equals the frozen network bit for bit.
+
+        Frozen: in eval mode, with weights that take no gradient. Where they take one, torch multiplies some matrices
+        in another order, recurrent layers among them, and the network's own answer may differ in its last digit.
+        """
         found = self.find(cut)
         main = self.entries[:1] if self.takes_main(found) else ()
         return self._half(Top, found, *self._top(found), main)
@@ -273,6 +289,7 @@ class Capture(ABC):
         self, side: type[P], cut: Cut, run: nn.Module, finish: Callable[[Any], Any], more: tuple[Entry, ...] = ()
     ) -> P:
         half = side(self.name, cut, (*more, *self.entries), run, finish)
+        half.plan, half.dtype = plan_of(self.view), self._dtype(cut)
         _CAPTURE_OF[half] = self
         return half
 
@@ -283,6 +300,10 @@ class Capture(ABC):
     @abstractmethod
     def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
         """A module from the tensor at the cut to raw outputs, and the function that gives them the network's form."""
+
+    @abstractmethod
+    def _dtype(self, cut: Cut) -> torch.dtype:
+        """The type of the numbers that cross."""
 
     @abstractmethod
     def _crossing(self, name: str) -> Sequence[str] | None:

@@ -9,6 +9,7 @@ graph can be cut.
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
@@ -29,6 +30,7 @@ from modelstitch.support.tensors import Kind, kind_of
 aten = torch.ops.aten
 _CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d"}
 _LINEARS = {"linear", "addmm", "mm"}
+_LAYERS = _CONVOLUTIONS | _LINEARS | {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
 _PADS = {"pad", "constant_pad_nd"}
 _EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
@@ -111,7 +113,8 @@ class Trace:
         self._longest: dict[Node, int] = {}
         total = 0
         for node in self._data:
-            is_layer = operator_name(node) in _CONVOLUTIONS | _LINEARS
+            # Of a recurrent layer's several results each is a node; the layer is the one that gives them.
+            is_layer = node.target is not operator.getitem and operator_name(node) in _LAYERS
             total += is_layer
             self._layers_before.append(total)
             below = [self._longest[n] for n in node.all_input_nodes if n in self._longest]

@@ -15,9 +15,11 @@ from modelstitch.matching.matching import BatchNorm, Matching
 from modelstitch.matching.task import TaskLoss
 from modelstitch.moments import Moments
 from modelstitch.stitches import Family
+from modelstitch.support.modes import own_modes
 from modelstitch.tasks import Imitation, Task
 
 
+@own_modes()
 def fit(
     family: Family,
     bottom: Bottom,
@@ -64,6 +66,7 @@ def fit(
     return found
 
 
+@own_modes()
 def fit_all(
     family: Family,
     halves: Sequence[tuple[Bottom, Top]],

@@ -24,6 +24,7 @@ from modelstitch.matching.matching import Descent
 from modelstitch.parallel import among, ranks
 from modelstitch.stitched import Stitched
 from modelstitch.support.seeding import generator
+from modelstitch.support.tensors import unlowered
 from modelstitch.tasks import Task
 
 Source = Activations | OwnStatistics
@@ -198,20 +199,10 @@ def _loss(run: _Run, activation: Tensor, batch: Batch, way: _Way) -> Tensor:
         # Once is enough, and looking at the targets waits for a device that computes.
         way.by.check_outputs(outputs, batch, way.task)
         run.checked = True
-    if way.by.precision == "bfloat16":
-        outputs = in_float32(outputs)
+    outputs = unlowered(outputs)
     if ranks().several:
         return way.by.losses(outputs, batch, way.task).sum()
     return way.by.loss(outputs, batch, way.task)
-
-
-def in_float32(outputs: Any) -> Any:
-    """Outputs of autocast in the precision that losses are computed in."""
-    from torch.utils import _pytree as pytree
-
-    return pytree.tree_map(
-        lambda leaf: leaf.float() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf, outputs
-    )
 
 
 def _end_epoch(runs: Sequence[_Run]) -> None:

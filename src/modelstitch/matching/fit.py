@@ -133,7 +133,9 @@ class Job:
 
     def _built(self, bottom: Bottom, top: Top) -> Stitch:
         with seeded("stitch", self.seed):
-            return self.family.build(bottom.cut, top.cut)
+            stitch = self.family.build(bottom.cut, top.cut)
+        # Between networks in float64 it is fitted in it; between all others in float32, also where they are in less.
+        return stitch.to(torch.float64 if torch.float64 in (bottom.dtype, top.dtype) else torch.float32)
 
     def _parts(self, halves: Halves) -> list[slice]:
         """The runs of stitches that are fitted together: as many as one batch of activations leaves room for."""

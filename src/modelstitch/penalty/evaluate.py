@@ -20,6 +20,7 @@ from modelstitch.networks import Network, module_of
 from modelstitch.parallel import ranks
 from modelstitch.penalty.penalty import Penalty, penalties_of
 from modelstitch.stitched import Stitched
+from modelstitch.support.modes import own_modes
 from modelstitch.support.tensors import call
 from modelstitch.tasks import Outcome, Task, joined_outcome
 
@@ -28,6 +29,7 @@ Evaluated = Callable[..., Any]
 BATCH = 512
 
 
+@own_modes()
 def evaluate(network: Evaluated | str, data: object, *, task: Task | None = None, batch_size: int = BATCH) -> Outcome:
     """Run a network over test examples, in their order, and judge its answers.
 
@@ -77,6 +79,7 @@ def penalty(
     return next(iter(penalties(stitched, top_network, data, task=task, seed=seed).values()))
 
 
+@own_modes()
 def penalties(
     stitched: Evaluated, top_network: Evaluated | str, data: object, *, task: Task | None = None, seed: int = 0
 ) -> dict[str, Penalty]:

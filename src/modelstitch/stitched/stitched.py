@@ -58,7 +58,7 @@ class Stitched(Portable):
         if not self.top.takes_main:
             above.pop(lower[0], None)
         beside = args[0 if self.top.takes_main else 1 :][: len(upper) - 1]
-        return self.top(self.stitch(self.bottom(*args[: len(lower)], **below)), *beside, **above)
+        return self.top(self._across(self.bottom(*args[: len(lower)], **below)), *beside, **above)
 
     def above(self, activation: Tensor, batch: Batch) -> Any:
         """The top's outputs for what the bottom gives.
@@ -67,4 +67,16 @@ class Stitched(Portable):
             activation: at the bottom's cut.
             batch: the examples without their main input, as `Examples.without_main` gives them.
         """
-        return self.top.after(self.stitch(activation), batch.inputs, batch.main)
+        return self.top.after(self._across(activation), batch.inputs, batch.main)
+
+    def _across(self, activation: Tensor) -> Tensor:
+        """The stitched activation, in the type of number that the top was captured with.
+
+        Where all is float32 nothing is converted; what autocast makes of it is autocast's business.
+        """
+        first = next(self.stitch.parameters(), None)
+        own = activation.dtype if first is None else first.dtype
+        if self.bottom.dtype not in (None, own):
+            activation = activation.to(own)
+        mapped: Tensor = self.stitch(activation)
+        return mapped if self.top.dtype in (None, own) else mapped.to(self.top.dtype)

@@ -20,10 +20,12 @@ from modelstitch.stitching.groups import run
 from modelstitch.stitching.notation import Stitching
 from modelstitch.stitching.pairing import Pairing, Pairings, Setting
 from modelstitch.stitching.places import Cuts
+from modelstitch.support.modes import own_modes
 from modelstitch.support.tensors import Kind
 from modelstitch.tasks import Task
 
 
+@own_modes()
 def stitch_all(
     a: AnyNetwork,
     b: AnyNetwork,
@@ -92,7 +94,7 @@ def stitch_all(
     ways = [way for way in ((first, second), (second, first)) if way[1].name not in headless]
     found = made.directions(*ways[0], both=not headless)
     out = _left_out(made, ways, headless)
-    _check_some(found, names, out)
+    _check_some(found, (first, second), out)
     if "self" in controls:
         found += [made.self_stitches(one) for one in (first, second) if one.name not in headless]
     found += [one for way in ways for one in controls_of(controls, made, *way)]
@@ -101,12 +103,10 @@ def stitch_all(
     return Records(run(found, store), out)
 
 
-def _check_some(found: Sequence[Pairing], names: tuple[str, str], out: Sequence[LeftOut]) -> None:
+def _check_some(found: Sequence[Pairing], networks: Sequence[Network], out: Sequence[LeftOut]) -> None:
     """Refuse two networks of which nothing can be stitched."""
     if not any(pairing.pairs for pairing in found):
-        first = f": {out[0].stitching} is {out[0].reason}" if out else ""
-        told = f"no two cuts with the same positions and a known kind, the same in both{first}"
-        raise ShapeMismatch(f"to stitch {names[0]} and {names[1]}", told, "compare networks that take the same input")
+        raise ShapeMismatch(f"to stitch {networks[0].name} and {networks[1].name}", *_without_pairs(networks, out))
 
 
 def _left_out(
@@ -117,6 +117,18 @@ def _left_out(
     return found + [LeftOut(f"{ways[0][1].name} -> {name}", f"no head: {why.found}") for name, why in headless.items()]
 
 
+def _without_pairs(networks: Sequence[Network], out: Sequence[LeftOut]) -> tuple[str, str]:
+    """Why no cut of one network goes with one of the other, and what to do."""
+    endless = [one.name for one in networks if len(one.captured.cuts) <= 2]
+    if endless:
+        found = f"no cut between input and output of {' and '.join(endless)}"
+        return found, "stitch networks of two layers or more, through which one tensor passes alone"
+    first = f": {out[0].stitching} is {out[0].reason}" if out else ""
+    found = f"no two cuts with the same positions and a known kind, the same in both{first}"
+    return found, "compare networks that take the same input"
+
+
+@own_modes()
 def stitch(
     stitching: str | Stitching,
     networks: Mapping[str, AnyNetwork],

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from modelstitch.compute import exact_float32, home_of
-from modelstitch.cut import Cut, capture
+from modelstitch.cut import Capture, Cut, capture
 from modelstitch.cut.frozen import frozen_view, standard_attention
+from modelstitch.cut.untouched import own_state
 from modelstitch.data import Batch, Examples, side_inputs
 from modelstitch.errors import NotCuttable, NumericalFailure, TaskMismatch
 from modelstitch.networks import Network, check_raw
-from modelstitch.support.tensors import call, leaves
+from modelstitch.penalty import BATCH
+from modelstitch.support.tensors import Inputs, call, leaves
 from modelstitch.tasks import Task, answer_of, guess
 
 _CHECKED = 64
@@ -110,29 +113,60 @@ def _finite(outputs: Any) -> bool:
 def _answer(network: nn.Module, batch: Batch) -> Any:
     """A network's answer in eval mode, by a frozen view that leaves its mode alone; None if it refuses."""
     try:
-        with torch.no_grad():
-            return call(frozen_view(network), batch.to(home_of(network)).inputs)
-    except RuntimeError:
+        view = frozen_view(network)
+        with torch.no_grad(), own_state(view):
+            return call(view, batch.to(home_of(network)).inputs)
+    except NotCuttable:
+        raise
+    except Exception:  # its own code may raise anything; capturing it says what
         return None
 
 
 def check_identity(one: Network, cuts: Sequence[Cut], examples: Examples) -> None:
-    """Before any experiment: each cut, stitched to itself with the identity, gives the network bit for bit.
+    """Before any experiment: each cut, stitched to itself with the identity, gives the frozen network bit for bit.
+
+    A graph is the same for all examples, so the first of them tell. A network that is replayed may go another way for
+    each, so all are run, once for each cut and set of examples.
 
     Raises:
         NotCuttable: it does not, so no number measured there could be trusted.
     """
-    inputs = examples.batch(slice(0, _CHECKED)).to(one.device).inputs
+    fresh = list(dict.fromkeys(cuts))
+    if not one.captured.replayed:
+        return _check_batch(one, fresh, examples.batch(slice(0, _CHECKED)).to(one.device).inputs)
+    done = _SEEN.setdefault(one.captured, WeakKeyDictionary()).setdefault(examples, set())
+    fresh = [cut for cut in fresh if cut not in done]
+    for index in torch.split(examples.order(), BATCH) if fresh else ():
+        _check_batch(one, fresh, examples.batch(index).to(one.device).inputs)
+    done.update(fresh)
+    return None
+
+
+# What has been checked already, of each replayed network on each set of examples.
+_SEEN: WeakKeyDictionary[Capture, WeakKeyDictionary[Examples, set[Cut]]] = WeakKeyDictionary()
+
+
+def _check_batch(one: Network, cuts: Sequence[Cut], inputs: Inputs) -> None:
     with torch.no_grad(), standard_attention(), exact_float32():
         expected = pytree.tree_leaves(call(one.captured.top("input"), inputs))
-        for cut in dict.fromkeys(cuts):
+        for cut in cuts:
             activation = call(one.captured.bottom(cut), inputs)
             given = one.captured.top(cut).after(activation, side_inputs(inputs), leaves(inputs)[0])
             for found, wanted in zip(pytree.tree_leaves(given), expected, strict=True):
                 if isinstance(wanted, Tensor) and not torch.equal(found, wanted):
-                    difference = float((found - wanted).abs().max())
-                    raise NotCuttable(
-                        f"cut {cut.name!r} of {one.name} as a self-stitch",
-                        f"outputs that differ by up to {difference:.3g}, where none may",
-                        "cut elsewhere, and report the network: its halves do not make it whole",
-                    )
+                    raise _unlike(one, cut, found, wanted)
+
+
+def _unlike(one: Network, cut: Cut, found: Tensor, wanted: Tensor) -> NotCuttable:
+    differ = (
+        "of other shapes" if found.shape != wanted.shape else f"that differ by up to {_distance(found, wanted):.3g}"
+    )
+    return NotCuttable(
+        f"cut {cut.name!r} of {one.name} as a self-stitch",
+        f"outputs {differ}, where none may",
+        "cut elsewhere, and report the network: its halves do not make it whole",
+    )
+
+
+def _distance(found: Tensor, wanted: Tensor) -> float:
+    return float((found.double() - wanted.double()).abs().max())

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelstitch.compute import Compute
 from modelstitch.cut import Cut
-from modelstitch.errors import NumericalFailure
+from modelstitch.errors import NotCuttable, NumericalFailure
 from modelstitch.matching import Fit
 from modelstitch.measures import MEASURES, noted
 from modelstitch.moments import Moments
@@ -59,7 +59,7 @@ def measure(pairing: Pairing, pairs: Sequence[Pair]) -> list[Measured]:
     fitted = [found.stitched for found in fits if isinstance(found, Fit)]
     outcomes = iter(evaluate_all(fitted, pairing.judged_on(pairing.test), pairing.task))
     results = [
-        _found(pairing, fit, next(outcomes) if isinstance(fit, Fit) else fit, pairing.test_moments(pair))
+        _found(pairing, pair, fit, next(outcomes) if isinstance(fit, Fit) else fit, pairing.test_moments(pair))
         for fit, pair in zip(fits, pairs, strict=True)
     ]
     share = (time.perf_counter() - begun) / max(1, len(pairs))
@@ -85,6 +85,7 @@ def _depths(below: Cut, above: Cut) -> dict[str, float]:
 
 def _found(
     pairing: Pairing,
+    pair: Pair,
     fit: Fit | NumericalFailure,
     outcome: Outcome | NumericalFailure,
     moments: Moments | NumericalFailure,
@@ -100,8 +101,20 @@ def _found(
         scores = _scores(pairing, outcome)
     except NumericalFailure as failure:
         return {"status": "failed", "reason": str(failure)}
+    _check_self(pairing, pair, scores)
     measures = (*_opinions(moments), *_agreements(pairing, outcome), MeasureRow("residual", fit.residual))
     return {"status": "ok", "scores": scores, "measures": measures, "curve": fit.curve}
+
+
+def _check_self(pairing: Pairing, pair: Pair, scores: Sequence[ScoreRow]) -> None:
+    """Stop where a network stitched to itself by the identity does not do exactly as well as it does whole."""
+    wrong = [row for row in scores if row.penalty or row.low or row.high] if pairing.control == "self" else []
+    if wrong:
+        found = (
+            f"a penalty of {wrong[0].penalty:.3g} in {wrong[0].score} over the test examples, where it is 0 or wrong"
+        )
+        do = "cut elsewhere, or leave the network out: its halves do not make it whole on these examples"
+        raise NotCuttable(f"the self-stitch {pairing.stitching(pair)}", found, do)
 
 
 def _scores(pairing: Pairing, outcome: Outcome) -> tuple[ScoreRow, ...]:

@@ -73,6 +73,9 @@ class _Noise(Capture):
         """As of the network that is replaced."""
         return self._of.captured.takes_main(cut)
 
+    def _dtype(self, cut: Cut) -> torch.dtype:
+        return torch.float32
+
     def _crossing(self, name: str) -> Sequence[str] | None:
         return self._of.captured._crossing(name)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from modelstitch.errors import ShapeMismatch
 
@@ -122,6 +123,18 @@ def is_ids(tensor: Tensor) -> bool:
         (True, False, False)
     """
     return tensor.dtype in (torch.int32, torch.int64)
+
+
+def unlowered(values: Any) -> Any:
+    """The same structure with numbers of sixteen bits in thirty-two: what follows is fitted and judged in those.
+
+    Example:
+        >>> unlowered(torch.ones(1, dtype=torch.bfloat16)).dtype, unlowered(torch.ones(1).double()).dtype
+        (torch.float32, torch.float64)
+    """
+    if isinstance(values, Tensor):
+        return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+    return pytree.tree_map_only(Tensor, unlowered, values)
 
 
 def rows(activation: Tensor, kind: Kind) -> Tensor:

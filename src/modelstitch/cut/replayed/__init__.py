@@ -6,7 +6,8 @@ is tried: an input's activation, put into a run on noise, must give that input's
 view, never on the user's modules, and are removed in a ``finally``.
 
 ``recording`` watches one run: which modules end with which tensor. ``layers`` counts the layers in it by operators.
-``halves`` holds bottoms and tops, ``structures`` finds the tensor in what a module gives, ``replay`` puts all together.
+``halves`` holds bottoms and tops, ``noise`` what a top runs its lower layers on, ``structures`` finds the tensor in
+what a module gives, ``replay`` puts all together.
 """
 
 from modelstitch.cut.replayed.replay import Replayed

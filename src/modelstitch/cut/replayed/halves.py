@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from modelstitch.cut.frozen import SwitchingNorm, standard_attention
 from modelstitch.cut.norms import switching_view
+from modelstitch.cut.replayed.noise import Noise
 from modelstitch.cut.replayed.structures import first_tensor, with_first
 from modelstitch.cut.untouched import run_untouched
-from modelstitch.errors import NotCuttable
-from modelstitch.support.seeding import generator
+from modelstitch.errors import NotCuttable, StitchError
 
 # Places that are no module's end; no module path holds a space.
 INPUT, OUTPUT = "the input", "the output"
@@ -26,28 +24,6 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 
 class _Enough(BaseException):
     """Ends a run once a bottom has its tensors; no ``Exception``, so that no forward takes it for one of its own."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What a top runs the layers below it on.
-
-    Attributes:
-        shape: of one row.
-        dtype: of the main input.
-        other: for integers, the value: other than the example, so that it shows when the input itself crosses.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    other: int
-
-    def rows(self, like: Tensor, follow: bool) -> Tensor:
-        """As many rows as a tensor has, always the same ones; of its length too where that is to be followed."""
-        shape = (*like.shape[:2], *self.shape[1:]) if follow else (len(like), *self.shape)
-        if not self.dtype.is_floating_point:
-            return torch.full(shape, self.other, dtype=self.dtype, device=like.device)
-        return torch.randn(shape, generator=generator("replay")).to(device=like.device, dtype=self.dtype)
 
 
 R = TypeVar("R", bound="Replay")
@@ -133,6 +109,20 @@ class Taking(Replay):
         return tuple(_found(taken, place) for place in self._places), answer
 
 
+class Passing(Replay):
+    """Tells which modules a run passes."""
+
+    def forward(self, *args: Tensor, **kwargs: Tensor) -> list[str]:
+        """Their paths, in the order of their ends."""
+        way: list[str] = []
+
+        def noting(path: str) -> Hook:
+            return lambda *_: way.append(path)
+
+        self._call({path: noting(path) for path, _ in self.view.named_modules() if path}, args, kwargs)
+        return way
+
+
 class Putting(Replay):
     """Runs the view on noise, with a tensor in the place of what a module gives.
 
@@ -152,18 +142,29 @@ class Putting(Replay):
         """What the network answers when that tensor crosses."""
         if self._path == INPUT:
             return self._call({}, (value, *side), kwargs)
-        times = 0
+        return self.put(value, side, kwargs)[0]
+
+    def put(self, value: Tensor, side: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
+        """What the network answers when that tensor crosses, and which modules ended from there on."""
+        times, above = 0, list[str]()
 
         def put(module: nn.Module, inputs: Any, given: Any) -> Any:
             nonlocal times
             times += 1
+            above.append(self._path)
             # A copy: what comes next may write into it.
             return with_first(given, value.clone())
 
-        answer = self._call({self._path: put}, (self._noise.rows(value, self._follow), *side), kwargs)
+        def note(path: str) -> Hook:
+            return lambda *_: above.append(path) if above else None
+
+        paths = [path for path, _ in self.view.named_modules() if path and path != self._path]
+        rows = self._noise.rows(value, self._follow)
+        with _within_domain(self._path):
+            answer = self._call({**{path: note(path) for path in paths}, self._path: put}, (rows, *side), kwargs)
         if times != 1:
             raise _another_way(self._path, f"ran {times} times" if times else "did not run")
-        return answer
+        return answer, above
 
 
 class Giving(nn.Module):
@@ -187,6 +188,22 @@ def _another_way(path: str, here: str) -> NotCuttable:
         f"a network whose way depends on its data: {path!r} ran once when it was captured, and here it {here}",
         "cut at a place that the network passes once, whatever its input",
     )
+
+
+@contextmanager
+def _within_domain(path: str) -> Iterator[None]:
+    """The one place where errors of the network's own code on noise are met; on its input it raises none."""
+    try:
+        yield
+    except StitchError:
+        raise
+    except Exception as problem:
+        told = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise NotCuttable(
+            f"to run the layers after {path!r} alone",
+            f"a network that is replayed whole on noise, and refuses it: {told}",
+            "cut it elsewhere, or make it exportable by torch.export, which needs no noise",
+        ) from problem
 
 
 @contextmanager

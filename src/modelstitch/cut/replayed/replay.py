@@ -14,11 +14,12 @@ from modelstitch.cut.form import Entry, Whole, input_names
 from modelstitch.cut.frozen import standard_attention
 from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
-from modelstitch.cut.replayed.halves import INPUT, OUTPUT, Giving, Noise, Putting, Taking
+from modelstitch.cut.replayed.halves import INPUT, OUTPUT, Giving, Passing, Putting, Taking
+from modelstitch.cut.replayed.noise import noise_for
 from modelstitch.cut.replayed.recording import Recording, Value, record
 from modelstitch.cut.replayed.structures import same, tensors_in, with_first
 from modelstitch.cut.untouched import run_untouched
-from modelstitch.errors import NotCuttable
+from modelstitch.errors import NotCuttable, StitchError
 from modelstitch.support.tensors import Kind
 
 _CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d)
@@ -37,19 +38,22 @@ class Replayed(Capture):
         named = zip(list(self._kwargs) or input_names(view, len(given)), given, strict=True)
         self.entries = tuple(Entry(name, tuple(t.shape[1:]), t.dtype, bool(self._kwargs)) for name, t in named)
         self._main = given[0]
-        self._noise = Noise(tuple(self._main.shape[1:]), self._main.dtype, int(not self._main.any()))
-        recording = record(view, self._args, self._kwargs)
+        recording = self._recorded()
+        self._noise = noise_for(self._main, recording.order, self._passed)
         legal = self._legal(recording)
         places = [self._place(value, recording) for value in legal]
         picked = pick_blocks(places, self._modules, recording.inside)
         self._path_of = {"input": INPUT, "output": OUTPUT}
+        self._dtypes = {"input": self._main.dtype}
         cuts = [_end("input", self._main)]
         for i, ((name, aliases), value) in enumerate(zip(names_of(places, picked), legal, strict=True)):
             self._path_of[name] = value.ends[0].path
+            self._dtypes[name] = value.copy.dtype
             depth, cost = value.depth / max(1, recording.layers), value.flops / max(1, recording.flops)
             cuts.append(Cut(name, aliases, tuple(value.copy.shape[1:]), places[i].kind, depth, cost, i in picked))
         found = tensors_in(recording.answer)
         if len(found) == 1:
+            self._dtypes["output"] = found[0].dtype
             cuts.append(_end("output", found[0], tuple(name for name in recording.output if name != "output")))
         self._form = with_first(recording.answer, torch.empty(0))
         self.plain = isinstance(recording.answer, Tensor)
@@ -71,14 +75,41 @@ class Replayed(Capture):
             # Taken as a bottom takes them: a run that is watched operator by operator may round differently.
             taken, answer = Taking(self.view, list(self._kwargs), [*paths, OUTPUT]).take(self._args, self._kwargs)
             self._check_repeatable(answer)
-            return [v for v, tensor in zip(values, taken, strict=False) if self._crosses_alone(v, tensor, answer)]
+            pairs = zip(values, taken, strict=False)
+            return [v for v, tensor in pairs if self._crosses_alone(v, tensor, answer, recording.order)]
 
-    def _crosses_alone(self, value: Value, tensor: Tensor, answer: Any) -> bool:
-        top = self._putting(value.ends[0].path, value.copy.shape[1:])
+    def _recorded(self) -> Recording:
         try:
-            return same(top(tensor, *self._args[1:], **dict(list(self._kwargs.items())[1:])), answer)
+            return record(self.view, self._args, self._kwargs)
+        except StitchError:
+            raise
+        except Exception as problem:
+            raise NotCuttable(
+                f"to cut {self.name}",
+                f"it runs alone, and not while its operators are counted: {problem}",
+                "use PyTorch's own operators where tensors are read by other programs",
+            ) from problem
+
+    def _crosses_alone(self, value: Value, tensor: Tensor, answer: Any, order: Sequence[str]) -> bool:
+        path = value.ends[0].path
+        top = self._putting(path, value.copy.shape[1:])
+        try:
+            found, above = top.put(tensor, self._args[1:], dict(list(self._kwargs.items())[1:]))
         except NotCuttable:
             return False
+        # An answer may be the same though the network went another way to it: then something else crosses.
+        return above == order[order.index(path) :] and same(found, answer)
+
+    def _passed(self, main: Tensor) -> list[str]:
+        """The modules that a run on another main input passes."""
+        args, kwargs = list(self._args), dict(self._kwargs)
+        if args:
+            args[0] = main
+        else:
+            kwargs[next(iter(kwargs))] = main
+        with torch.no_grad():
+            way: list[str] = Passing(self.view, [])(*args, **kwargs)
+            return way
 
     def _check_repeatable(self, answer: Any) -> None:
         if same(answer, self._run()):
@@ -130,6 +161,9 @@ class Replayed(Capture):
         # The numbers of a sentence may be more or fewer than in the example, and so may the tensors made of them.
         follow = words and len(shape) > 1 and shape[0] == self._main.shape[1]
         return Putting(self.view, list(self._kwargs), path, self._noise, follow=follow)
+
+    def _dtype(self, cut: Cut) -> torch.dtype:
+        return self._dtypes[cut.name]
 
     def _crossing(self, name: str) -> Sequence[str] | None:
         if name not in self._modules or not name:
