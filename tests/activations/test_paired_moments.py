@@ -14,7 +14,8 @@ from modelstitch.activations import Sources
 from modelstitch.activations.moments import paired_moments
 from modelstitch.activations.rows import real_rows
 from modelstitch.cut import capture
-from modelstitch.cut.part import Part, capture_of
+from modelstitch.cut.captured import capture_of
+from modelstitch.cut.part import Part
 from modelstitch.data import Samples, as_samples
 from modelstitch.measures import linear_cka_from_moments
 from modelstitch.moments import Moments

@@ -9,8 +9,9 @@ network below them all.
 """
 
 from modelstitch.cut.capture import bottom, capture, cuts, top
+from modelstitch.cut.captured import Capture, capture_of, shared_bottoms
 from modelstitch.cut.form import Entry
-from modelstitch.cut.part import Bottom, Capture, Part, Top, capture_of, shared_bottoms
+from modelstitch.cut.part import Bottom, Part, Top
 from modelstitch.cut.place import Cut
 
 __all__ = [

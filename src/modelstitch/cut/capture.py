@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from modelstitch.cut.calling import called_as, calling_of, has_unseen, plan_of, planned
-from modelstitch.cut.exported import Exported, NotExportable
+from modelstitch.cut.captured import Capture
+from modelstitch.cut.exported import Exported
+from modelstitch.cut.exporting import NotExportable
 from modelstitch.cut.frozen import frozen_view
-from modelstitch.cut.part import Bottom, Capture, Top
+from modelstitch.cut.part import Bottom, Top
 from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import run_untouched

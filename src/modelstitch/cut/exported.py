@@ -8,12 +8,7 @@ weights that take gradients torch may choose another kernel, and a network its l
 
 from __future__ import annotations
 
-import inspect
-import io
-import logging
-import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from itertools import chain, count
 from typing import Any
@@ -24,23 +19,18 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
-from modelstitch.cut.calling import calling_of
+from modelstitch.cut.captured import Capture
+from modelstitch.cut.exporting import NotExportable, exported_program
 from modelstitch.cut.form import Entry, Form, input_names
 from modelstitch.cut.frozen import pair_up, standard_attention
 from modelstitch.cut.identity import identity_of_graph
 from modelstitch.cut.lengths import SHAPE_OPERATORS, expression, size_from
-from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut
-from modelstitch.cut.recurrent import as_leaves, as_they_were
-from modelstitch.cut.run import Run, containers_of, followed, modules_of
+from modelstitch.cut.run import Run, containers_of, modules_of
 from modelstitch.cut.told import weights_among
 from modelstitch.cut.trace import Trace
 from modelstitch.cut.untouched import own_state
 from modelstitch.cut.wiring import Wiring
-
-
-class NotExportable(Exception):
-    """Why a network cannot be cut by export; the replay takes over."""
 
 
 class Exported(Capture):
@@ -150,89 +140,6 @@ def _entries(view: nn.Module, graph: Graph, kwargs: dict[str, Tensor]) -> tuple[
         shape = tuple(int(size) if isinstance(size, int) else None for size in value.shape[1:])
         found.append(Entry(name, shape, value.dtype, bool(kwargs)))
     return tuple(found)
-
-
-def exported_program(
-    view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
-) -> torch.export.ExportedProgram:
-    """Export with the batch dynamic, and for integer tensors (token ids, masks) the length too where it can be.
-
-    Args:
-        view: a frozen view.
-        args: two examples or more, given in order.
-        kwargs: or by keyword.
-
-    Raises:
-        NotExportable: torch cannot export it.
-    """
-    reason: Exception | None = None
-    for lengths in (True, False):
-        if not lengths and reason is None:
-            continue
-        try:
-            signature = _plain_signature(view, len(args), list(kwargs))
-            with torch.no_grad(), silence(), followed(view), signature, as_leaves():
-                bound = inspect.signature(view.forward).bind(*args, **kwargs).arguments
-                shapes = {name: _dynamic(tensor, lengths) for name, tensor in bound.items()}
-                program = torch.export.export(view, args, kwargs, dynamic_shapes=shapes, strict=False)
-                functional: torch.export.ExportedProgram = program.run_decompositions({})
-                as_they_were(functional.graph_module)
-                return functional
-        except Exception as problem:  # export fails in a hundred ways, each with a type of its own
-            reason = problem
-    raise NotExportable(f"torch.export refuses it: {_first_line(reason)}")
-
-
-@contextmanager
-def _plain_signature(view: nn.Module, in_order: int, keywords: list[str]) -> Iterator[None]:
-    """Within it, a forward of ``*args`` or ``**kwargs`` has a parameter for each input, as export wants them."""
-    own = inspect.signature(view.forward)
-    plain = all(one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in own.parameters.values())
-    # Export wants a function, and takes no other callable.
-    if plain and calling_of(view) is None:
-        yield
-        return
-    forward = view.forward
-
-    def named(*args: Any, **kwargs: Any) -> Any:
-        return forward(*args, **kwargs)
-
-    ordered = [inspect.Parameter(f"input_{i}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for i in range(in_order)]
-    told = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in keywords]
-    named.__signature__ = inspect.Signature([*ordered, *told])  # type: ignore[attr-defined]
-    before = view.__dict__.get("forward")
-    view.__dict__["forward"] = named
-    try:
-        yield
-    finally:
-        del view.__dict__["forward"]
-        if before is not None:
-            view.__dict__["forward"] = before
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Export warns, logs and prints, in pages, about what we ask of it; what matters arrives as an exception."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _dynamic(tensor: Tensor, lengths: bool) -> dict[int, Any]:
-    dims: dict[int, Any] = {0: torch.export.Dim.DYNAMIC}
-    if lengths and tensor.ndim == 2 and not tensor.is_floating_point():
-        dims[1] = torch.export.Dim.DYNAMIC
-    return dims
-
-
-def _first_line(problem: Exception | None) -> str:
-    lines = [line for line in str(problem).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(problem).__name__
 
 
 def _unlift(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from modelstitch.cut import Entry
-from modelstitch.cut.exported import NotExportable, exported_program, silence
+from modelstitch.cut.exporting import NotExportable, exported_program, silence
 from modelstitch.cut.frozen import frozen_view, standard_attention
 from modelstitch.errors import CannotExport, SettingError
 from modelstitch.stitched.portable import example_of

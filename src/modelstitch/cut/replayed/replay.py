@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelstitch.cut.captured import Capture
 from modelstitch.cut.form import Entry, Whole, input_names
 from modelstitch.cut.frozen import standard_attention
-from modelstitch.cut.part import Capture
 from modelstitch.cut.place import Cut, Place, names_of, pick_blocks
 from modelstitch.cut.replayed.halves import INPUT, OUTPUT, Giving, Passing, Putting, Taking
 from modelstitch.cut.replayed.noise import noise_for
