@@ -88,6 +88,14 @@ class Mixer(nn.Module):
         return self.head(x.mean(1))
 
 
+class MixerByHand(Mixer):
+    """The same with the one norm written by hand: a vector of weights is all that names the channels."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.norm = HandNorm(width)
+
+
 class Windows(nn.Module):
     """Swin's: windows split off the positions and joined, patches merged by a view, positions rolled."""
 
@@ -159,8 +167,9 @@ PROVED = {
         IMAGE,
         {"stem": "map", "blocks.0": "map", "permute": "tokens", "mean": "tokens"},
     ),
-    "sentence": (Sentence, 8, 12, WORDS, {"embed": "tokens", "last": "tokens", "one": None}),
+    "sentence": (Sentence, 8, 12, WORDS, {"embed": "tokens", "last": "tokens", "one": None, "output": "tokens"}),
     "mixer": (Mixer, 4, 6, IMAGE, {"patch": "map", "add": "tokens", "add:2": "tokens"}),
+    "mixer by hand": (MixerByHand, 4, 6, IMAGE, {"patch": "map", "transpose": "tokens"}),
     "windows": (Windows, 4, 6, IMAGE, {"stem": "map", "norm": "tokens", "merged": "tokens", "reduce": "tokens"}),
     "squeezed": (Squeezed, 4, 6, IMAGE, {"mul": "map", "pixel_shuffle": "map", "cat": "map", "pad": "map"}),
     "between": (Between, 6, 9, torch.randn(2, 8), {"unsqueeze": "map", "norm": "map", "permute": 1, "mul": 1}),

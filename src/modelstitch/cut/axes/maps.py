@@ -123,8 +123,7 @@ class Maps:
             key: the axis.
             rank: how far the operator is to be believed, above 0.
         """
-        if key:
-            self._testimonies.append((key, rank))
+        self._testimonies.append((key, rank))
 
     def ranks(self) -> Ranks:
         """What was testified, once everything is known of which axes are one."""

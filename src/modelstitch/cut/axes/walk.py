@@ -81,7 +81,7 @@ class Walk:
         if len(axes) != len(sizes):
             return tuple(self.maps.fresh(size) for size in sizes)
         pairs = zip(axes, sizes, strict=True)
-        return tuple(key if length(key) == size else self.maps.fresh(size) for key, size in pairs)
+        return tuple(key if key and length(key) == size else self.maps.fresh(size) for key, size in pairs)
 
     # -- what rules ask ------------------------------------------------------------------------------------------
 
