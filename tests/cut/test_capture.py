@@ -50,7 +50,7 @@ def test_split_for_sentences_of_other_lengths():
 class Credulous(Replayed):
     """Wrong on purpose: believes that nothing else crosses."""
 
-    def _crosses_alone(self, value, tensor, answer):
+    def _crosses_alone(self, value, tensor, answer, order):
         return True
 
 
