@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCHMARKS := whole_sweep scaling profile_sweep all_pairs_cka
 
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test check bench zoo docs lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,11 @@ check: .venv/.stamp  ## lint, format, types, tests
 bench: .venv/.stamp  ## time everything against its floor, the naive way and published packages; about 15 minutes
 	$(BIN)/python -m pip install -q -c requirements.lock -r benchmarks/requirements.txt
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(if $(OUT),--out $(OUT)/$$name.json); done
+
+zoo: .venv/.stamp  ## test on networks of timm, torchvision and transformers, which it installs; about 20 minutes
+	$(BIN)/python -m pip install -q -c requirements.lock -r tests/zoo/requirements.txt
+	$(BIN)/python -m pip install -q --no-deps torchvision==0.28.0
+	$(BIN)/python -m pytest tests/zoo
 
 docs: .venv/.stamp  ## redraw the figures and tables of README and docs from results/
 	$(BIN)/python docs/build.py

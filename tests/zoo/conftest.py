@@ -1,27 +1,15 @@
-"""What these tests need beside the library: timm, torchvision and transformers, and no download.
+"""What these tests need beside the library: timm, torchvision and transformers; `make zoo` installs them. No download.
 
 On a torch without CUDA, torchvision misses two operators that its own binary would bring; they are never called here.
 """
 
-import importlib.util
-
 import pytest
 import torch
 
-NEEDED = ("timm", "torchvision", "transformers", "tokenizers", "datasets")
-MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-collect_ignore = ["test_references.py"] if MISSING else []
-
-if not MISSING:
-    OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-
-def pytest_terminal_summary(terminalreporter):
-    if MISSING:
-        terminalreporter.write_line(f"LEFT OUT: tests/zoo, for want of {', '.join(MISSING)}", yellow=True)
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms"):
+    if not hasattr(torch.ops.torchvision, name):
+        OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ import unittest.mock
 import warnings
 
 import pytest
+import timm
 import torch
+import transformers
 from torch import nn
 
 from widths import compared_widths
-
-timm = pytest.importorskip("timm")
 
 
 def half_as_many_again(channels):
@@ -173,7 +173,6 @@ class Answering(nn.Module):
 
 def transformers_network(name, told):
     """One of transformers' classes, small."""
-    transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     made = getattr(transformers, name)
     config = made.config_class(**told)

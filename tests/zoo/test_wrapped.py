@@ -2,13 +2,13 @@
 
 import warnings
 
+import peft
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from modelstitch.cut import capture
-
-transformers = pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -56,7 +56,6 @@ def test_constants_by_keyword_are_as_settings_of_the_configuration():
 
 
 def test_adapters_are_opened_and_answer_as_the_wrapped_model():
-    peft = pytest.importorskip("peft")
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
