@@ -53,7 +53,6 @@ TIMM = [
     ("ghostnet_100", {}, {"width": 1.5}, 64),
     ("sequencer2d_s", {"embed_dims": (16, 24, 24, 24), "layers": (1, 1, 1, 1)}, {"embed_dims": (24, 36, 36, 36)}, 224),
     ("davit_tiny", {"embed_dims": (16, 32, 48, 64), "num_heads": (2, 2, 2, 2)}, {"embed_dims": (24, 48, 64, 80)}, 224),
-    ("fastvit_t8", {"embed_dims": (16, 32, 48, 64)}, {"embed_dims": (24, 40, 56, 72)}, 64),
     ("hiera_tiny_224", {"embed_dim": 32, "stages": (1, 1, 1, 1)}, {"embed_dim": 64}, 224),
     ("efficientformer_l1", {"embed_dims": (16, 24, 32, 48)}, {"embed_dims": (24, 32, 40, 56)}, 224),
     ("inception_next_atto", {"dims": (32, 64, 96, 128)}, {"dims": (48, 80, 112, 144)}, 64),
