@@ -205,7 +205,7 @@ def test_a_comparison_of_dead_cuts_names_networks_and_cuts():
         def forward(self, x):
             return self.b(torch.relu(self.a(x) - 1e6))
 
-    told = r"compare A@relu with B@relu, and every other pair of cuts\nfound: A@relu is constant: .*\ndo:    look"
+    told = r"cka_minibatch of A@relu and B@relu\nfound: A@relu is constant: .*\ndo:    cut elsewhere"
     with pytest.raises(NumericalFailure, match=told) as caught:
         compare_all(Dead(), Dead(), examples()[0][0])
     assert len(str(caught.value).splitlines()) == 3

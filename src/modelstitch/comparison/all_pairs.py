@@ -98,7 +98,8 @@ def _nothing(first: Similarity) -> NumericalFailure:
     """Why there is no value at all: the first one's reason, with the network and the cut in place of x and y."""
     a, b = f"{first.network_a}@{first.cut_a}", f"{first.network_b}@{first.cut_b}"
     told = {key: text.strip() for key, _, text in (line.partition(":") for line in first.note.splitlines())}
-    found = re.sub(r"\by\b", b, re.sub(r"\bx\b", a, told.get("found", first.note)))
+    # Measures call their sides x and y, those of a table with a number behind it.
+    found = re.sub(r"\by\b(\[\d+\])?", b, re.sub(r"\bx\b(\[\d+\])?", a, told.get("found", first.note)))
     return NumericalFailure(f"{first.measure} of {a} and {b}", found, told.get("do", "look at the activations"))
 
 
