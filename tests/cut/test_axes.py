@@ -190,7 +190,8 @@ def test_the_claimed_axis_and_no_other_follows_the_width(name):
 @every
 def test_kinds_are_those_that_a_person_reads_in_the_forward(name):
     make, narrow, _, example, kinds = PROVED[name]
-    found = {cut.name: cut.kind for cut in capture(make(narrow), example).cuts}
+    cuts = capture(make(narrow), example).cuts
+    found = {name: cut.kind for cut in cuts for name in (cut.name, *cut.aliases)}
     assert {cut: found.get(cut) for cut in kinds} == kinds
 
 
