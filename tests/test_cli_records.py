@@ -228,7 +228,7 @@ def test_a_stitch_is_written(run, store):  # noqa: F811
 WRONG = {
     "no file": (["none.sqlite"], "No such file", "name a file"),
     "a folder": (["."], "unable to open", "name a file"),
-    "text": (["text"], "no JSON", "line"),
+    "text": (["text"], "no line of it is a record", "Records.save"),
     "sql of an export": (["run.jsonl", "--sql", "SELECT 1"], "lines of JSON", "modelstitch merge NEW.sqlite run.jsonl"),
     "no stitch": (["run.sqlite", "--stitch", "f", "--out", "x"], "status 'failed' and no stitch", "see the keys"),
     "no such stitch": (["run.sqlite", "--stitch", "x", "--out", "x"], "no record of that key", "see the keys"),

@@ -1,18 +1,10 @@
-"""What the tests of runs share: networks that are alike are captured once, for all runs of a recipe."""
+"""What the tests of runs share."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from captures import share_captures
 from forks import FORKS
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _captures():
-    with pytest.MonkeyPatch.context() as patch:
-        share_captures(patch)
-        yield
 
 
 @pytest.fixture
