@@ -130,8 +130,10 @@ def _drawn_sums(stitched: Outcome, top: Outcome, seed: int, resamples: int) -> M
     found, begin = {}, 0
     for name, both in columns.items():
         width = both.shape[1]
-        part = sums[:, begin : begin + width]
-        found[name] = np.stack([part[:, : width // 2], part[:, width // 2 :]])
+        ours, theirs = np.split(sums[:, begin : begin + width], 2, axis=1)
+        # Equal numbers have equal sums; a product of matrices may round them by the place of their column.
+        equal = np.equal(*np.split(both, 2, axis=1)).all(axis=0)
+        found[name] = np.stack([ours, np.where(equal, ours, theirs)])
         begin += width
     return found
 
