@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from modelstitch.data import Arrays, Batch, Samples
+from modelstitch.data import Arrays, Samples
 from modelstitch.errors import DataError, NumericalFailure, SettingError, TaskMismatch
 from modelstitch.penalty import Interval, Penalty, evaluate, penalties, penalties_of, penalty
 from modelstitch.support.seeding import generator, numpy_generator
-from modelstitch.tasks import Classification, Outcome, Regression, Score
+from modelstitch.tasks import Classification, Outcome, Score
 
 TASK = Classification()
 ERROR = TASK.scores[0]
@@ -226,15 +226,6 @@ def test_a_worse_network_has_a_positive_penalty():
     assert (found["error"].value, found["error"].interval) == (100.0, Interval(100.0, 100.0))
     # The loss falls by one logit for the right class and rises by one for each other.
     assert found["loss"].value == pytest.approx(math.log(2 + 1 / math.e) + 1 - math.log(2 + math.e) + 1)
-
-
-@pytest.mark.parametrize("n", [40, 41, 300])
-def test_the_same_numbers_twice_are_exactly_zero_also_by_a_score_of_sums(n):
-    task, batch = Regression(), Batch(normal(n, 1), normal(n, 3))
-    outputs = normal(n, 3, seed=1)
-    one, same = task.judge(outputs, batch), task.judge(outputs.clone(), batch)
-    found = penalties_of(one, same, task)
-    assert {(each.value, each.interval.low, each.interval.high) for each in found.values()} == {(0.0, 0.0, 0.0)}
 
 
 @pytest.mark.parametrize("n", [1, 7, 1000])
