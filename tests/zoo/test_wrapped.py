@@ -4,9 +4,11 @@ import warnings
 
 import peft
 import pytest
+import timm
 import torch
 import transformers
 from torch import nn
+from torchvision.models import detection
 
 from modelstitch.cut import capture
 
@@ -80,7 +82,6 @@ def test_a_compiled_network_is_opened():
 
 @pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "vit_base_patch16_siglip_224"])
 def test_halves_equal_the_frozen_network_where_gradients_choose_the_kernel(name):
-    timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     small = {"depth": 2, "embed_dim": 32, "num_heads": 2}
     network, x = timm.create_model(name, num_classes=5, **small).eval(), torch.randn(2, 3, 224, 224)
@@ -94,7 +95,6 @@ def test_halves_equal_the_frozen_network_where_gradients_choose_the_kernel(name)
 
 
 def test_a_detector_takes_a_list_of_images(monkeypatch):
-    detection = pytest.importorskip("torchvision.models.detection")
     # Boxes are sorted out by an operator of torchvision's own, which a build without it lacks.
     monkeypatch.setattr(
         "torchvision.models.detection.ssd.box_ops.batched_nms", lambda _, scores, *__: scores.argsort(descending=True)
