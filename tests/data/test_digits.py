@@ -39,3 +39,12 @@ def test_they_are_small_enough_to_ship_and_say_whose_they_are():
     folder = resources.files("modelstitch.data")
     assert len((folder / "digits.npz").read_bytes()) < 100_000
     assert "Alpaydin and C. Kaynak" in (folder / "digits.LICENSE").read_text(encoding="utf-8")
+
+
+def test_raw_they_go_from_black_to_white():
+    # Pixels go to 16, not to 255: taken for common bytes, they would be nearly black to a network that normalises them.
+    split = digits()
+    for half in (split.train, split.test):
+        raw = torch.cat([batch for batch, _ in half.raw().batches()])
+        assert (float(raw.min()), float(raw.max())) == (0.0, 1.0)
+        assert torch.allclose(raw, half.inputs / 16)

@@ -34,6 +34,6 @@ def digits() -> Split:
     mean, std = channel_moments(images[~test])
 
     def half(chosen: Tensor) -> Samples:
-        return Samples("digits", images[chosen], labels[chosen], 10, mean, std, crop=1)
+        return Samples("digits", images[chosen], labels[chosen], 10, mean, std, crop=1, white=16)
 
     return Split(half(~test), half(test))

@@ -34,6 +34,7 @@ class Samples(Examples):
         std: per channel; with ``mean`` empty, inputs are handed out as they are stored.
         crop: zero padding of the random crop that suits this data, in pixels; 0 for none.
         flip: whether a mirrored example still belongs to its class.
+        white: the largest value that a byte of these images can have.
 
     Example:
         >>> samples = Samples("two", torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), classes=2)
@@ -50,6 +51,7 @@ class Samples(Examples):
     std: tuple[float, ...] = ()
     crop: int = 0
     flip: bool = False
+    white: int = 255
     held = ("inputs", "labels")
 
     def __len__(self) -> int:
@@ -61,8 +63,8 @@ class Samples(Examples):
         return max(self.inputs.shape[1:], default=1)
 
     def raw(self) -> Samples:
-        """The same examples for networks that normalise them themselves: bytes as ``x / 255``, all else as it is."""
-        return dataclasses.replace(self, mean=(0.0,), std=(1.0,)) if self.mean else self
+        """The same examples for networks that normalise them themselves: bytes as ``x / white``, all else as it is."""
+        return dataclasses.replace(self, mean=(0.0,), std=(self.white / 255,)) if self.mean else self
 
     def normalised(self, inputs: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "m ..."]:
         """Stored inputs turned into what a network sees: ``(x / 255 - mean) / std``, or as they are without a mean."""
