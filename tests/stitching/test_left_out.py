@@ -100,6 +100,16 @@ def test_a_network_without_a_head_is_a_bottom(first):
     assert "left out" in repr(plain)
 
 
+def test_all_of_a_network_without_a_head_is_a_bottom_too():
+    whole = mlp(1, 4, 5)
+    backbone = mlp(0, 4, 5)[:-1]
+    records = ms.stitch_all(backbone, whole, TRAIN, TEST, by=ms.Direct(), controls=("untrained",))
+    found = {(record.control, record.bottom_cut, record.top_cut) for record in records}
+    assert found == {(control, *cuts) for control in ("", "untrained") for cuts in (("1", "1"), ("output", "3"))}
+    # One with a head ends below its head.
+    assert {record.bottom_cut for record in stitch(mlp(0, 4, 5), whole)} == {"1", "3"}
+
+
 def test_one_stitching_asks_for_the_head_of_the_top_alone():
     networks = {"A": mlp(0, 4, head=7), "B": mlp(1, 4)}
     record = ms.stitch("A@1 -> B@1", networks, TRAIN, TEST, by=ms.Direct())

@@ -90,7 +90,7 @@ def stitch_all(
     second = Network(names[1], b, kinds=said[names[1]])
     second = second.ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
-    made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
+    made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks", headless=tuple(headless))
     ways = [way for way in ((first, second), (second, first)) if way[1].name not in headless]
     found = made.directions(*ways[0], both=not headless)
     out = _left_out(made, ways, headless)
@@ -203,7 +203,13 @@ def _by_network(kinds: Mapping[str, Kind], names: Sequence[str]) -> dict[str, di
 
 
 def pairings(
-    train: Examples, test: Examples, task: Task, setting: Setting, compute: Compute, cuts: Cuts = "blocks"
+    train: Examples,
+    test: Examples,
+    task: Task,
+    setting: Setting,
+    compute: Compute,
+    cuts: Cuts = "blocks",
+    headless: Sequence[str] = (),
 ) -> Pairings:
     """What makes the pairings of one call, both sets of examples in one room.
 
@@ -214,6 +220,7 @@ def pairings(
         setting: how to choose the stitches.
         compute: where, and how much room activations may take.
         cuts: where to stitch.
+        headless: names of networks without a head.
     """
     fit_on = Sources(train, compute)
-    return Pairings(fit_on, fit_on.over(test), task, setting, cuts)
+    return Pairings(fit_on, fit_on.over(test), task, setting, cuts, headless)

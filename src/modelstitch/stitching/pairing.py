@@ -12,7 +12,7 @@ import torch
 from modelstitch.activations import Sources, answered, moments_or_failures
 from modelstitch.activations.moments import BATCH as MOMENTS_BATCH
 from modelstitch.compute import exact_float32
-from modelstitch.cut import Capture
+from modelstitch.cut import Capture, Cut
 from modelstitch.data import Batch
 from modelstitch.errors import NumericalFailure, TaskMismatch
 from modelstitch.matching import BatchNorm, Job, Matching, TaskLoss
@@ -248,6 +248,7 @@ class Pairings:
         task: what outputs are judged by.
         setting: how to choose the stitches.
         cuts: where.
+        headless: names of networks without a head, which lend bottoms alone: all of such a network is one, too.
     """
 
     train: Sources
@@ -255,18 +256,22 @@ class Pairings:
     task: Task
     setting: Setting
     cuts: Cuts = "blocks"
+    headless: Sequence[str] = ()
 
     def pairs(self, bottom: Network, top: Network) -> list[Pair]:
         """The cuts to stitch at, each checked to give its network bit for bit."""
-        below, above = (cuts_of(one.captured, self.cuts) for one in (bottom, top))
+        below, above = self._cuts(bottom), self._cuts(top)
         found = pairs_at(self.cuts, below, above, self.setting.family)
         check_identity(bottom, [x for x, _ in found], self.test.examples)
         check_identity(top, [y for _, y in found], self.test.examples)
         return found
 
+    def _cuts(self, one: Network, *, unknown: bool = False) -> Sequence[Cut]:
+        return cuts_of(one.captured, self.cuts, unknown=unknown, headless=one.name in self.headless)
+
     def left_out(self, bottom: Network, top: Network) -> list[LeftOut]:
         """What `pairs` leaves out, and why."""
-        below, above = (cuts_of(one.captured, self.cuts, unknown=True) for one in (bottom, top))
+        below, above = self._cuts(bottom, unknown=True), self._cuts(top, unknown=True)
         return [
             LeftOut(str(Stitching(bottom.name, x.name if x else "", top.name, y.name)), reason)
             for x, y, reason in obstacles_at(self.cuts, below, above, self.setting.family)
