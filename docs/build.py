@@ -15,6 +15,7 @@ import choices
 import pandas as pd
 import paper
 import parts
+import real
 import reproduction
 import speed
 
@@ -23,7 +24,7 @@ from modelstitch.figures import connectivity_curves
 from modelstitch.vocabulary import spoken
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -125,6 +126,7 @@ def tables() -> dict[str, str]:
         "stitch_data_choice": choices.stitch_data(),
         "reproduction_made": reproduction.made_with(),
         **speed.tables(),
+        **real.tables(),
     }
 
 
@@ -138,6 +140,7 @@ def main() -> None:
     ms.save_figure(parts.recipe("spurious_figure").figure(spurious), spurious / "spurious.png")
     speed.draw()
     paper.draw()
+    real.draw()
     points, told = between()
     ms.save_figure(connectivity_curves(points, told), parts.CONNECTIVITY / "connectivity.png")
     made = tables()

@@ -87,7 +87,8 @@ def test_make_targets_named_in_the_readme_exist() -> None:
     assert named <= targets
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+DOCS = [page.relative_to(ROOT).as_posix() for page in sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = ["README.md", "CONTRIBUTING.md", *DOCS]
 
 
 @pytest.mark.parametrize("page", PAGES)
