@@ -19,11 +19,13 @@ from modelstitch.vocabulary import amount, decimals, penalty_title, spoken, titl
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "real"
 TITLES = {
+    "crepe": "CREPE in two widths, stitched at each of its six convolutions",
     "digits": "Two digit networks trained on two collections: what one loses on the other's bottom",
 }
 """The networks with real weights, and what heads the figure of each."""
 
 _WIDTH, _HEIGHT, _APART = 290, 210, 0.1
+_LINEAR, _STEPS = 0.1, (0.1, 0.3, 1, 3, 10, 30, 100)
 
 
 def draw() -> None:
@@ -152,7 +154,10 @@ def _panel(rows: pd.DataFrame, ways: list[str], title: str) -> alt.LayerChart:
     colour = alt.Color("way:N", title=None, scale=alt.Scale(domain=ways, range=[*COLOURS[: len(ways)]]))
     shape = alt.Shape("way:N", title=None, scale=alt.Scale(domain=ways, range=[*SHAPES[: len(ways)]]))
     score = [(str(rows["score"].iloc[0]), str(rows["unit"].iloc[0]))]
-    y = alt.Y("penalty:Q", title=penalty_title(score), axis=alt.Axis(tickCount=6), scale=alt.Scale(nice=6))
+    # Between the stitchings and what fails lie factors of a hundred, on both sides of 0.
+    scale = alt.Scale(type="symlog", constant=_LINEAR)
+    axis = alt.Axis(values=[0, *(sign * step for step in _STEPS for sign in (1, -1))], format="~f", labelOverlap=False)
+    y = alt.Y("penalty:Q", title=[penalty_title(score), "(logarithmic but near 0)"], axis=axis, scale=scale)
     base = alt.Chart(kept).encode(x=x, color=colour)
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="zero:Q")
     layers = [
