@@ -156,7 +156,8 @@ def _panel(rows: pd.DataFrame, ways: list[str], title: str) -> alt.LayerChart:
     score = [(str(rows["score"].iloc[0]), str(rows["unit"].iloc[0]))]
     # Between the stitchings and what fails lie factors of a hundred, on both sides of 0.
     scale = alt.Scale(type="symlog", constant=_LINEAR)
-    axis = alt.Axis(values=[0, *(sign * step for step in _STEPS for sign in (1, -1))], format="~f", labelOverlap=False)
+    # Vega leaves out every second tick where there are more than it would set itself.
+    axis = alt.Axis(values=[0, *(sign * step for step in _STEPS for sign in (1, -1))], format=".1~f", tickCount=99)
     y = alt.Y("penalty:Q", title=[penalty_title(score), "(logarithmic but near 0)"], axis=axis, scale=scale)
     base = alt.Chart(kept).encode(x=x, color=colour)
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="zero:Q")
