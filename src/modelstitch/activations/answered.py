@@ -17,6 +17,7 @@ from modelstitch.support.tensors import call
 from modelstitch.tasks import Task, answer_of, guess
 
 _MOST = 4e9
+# As what is judged (`modelstitch.penalty`): padded otherwise, a network would differ from itself in the last digit.
 _BATCH = 512
 
 
@@ -95,7 +96,7 @@ def answered(examples: Examples, network: Callable[..., Any], *, label: str = ""
         DataError: answers whose shape depends on the batch, or that take more than 4 GB.
     """
     asked = f"the answers to {examples.name!r} as targets"
-    if examples.ragged:
+    if examples.ragged and _as_long_as_examples(network, examples):
         found = "examples of several lengths, whose answers are padded otherwise in each batch"
         raise DataError(asked, found, "give examples of one length")
     parts, order = [], examples.order()
@@ -105,6 +106,14 @@ def answered(examples: Examples, network: Callable[..., Any], *, label: str = ""
             found = f"{parts[0][0].nbytes * len(examples) / 1e9:.1f} GB of them"
             raise DataError(asked, found, "give fewer examples: `examples.first(n)`")
     return Answered(examples, torch.cat(parts)[order.argsort()])
+
+
+def _as_long_as_examples(network: Callable[..., Any], examples: Examples) -> bool:
+    """Whether short and long examples have answers of other shapes, as where there is one for each token."""
+    # Two of each: a batch of one may be cut and run otherwise than all others.
+    ends = examples.take(examples.order()[[0, 0, -1, -1]])
+    shapes = {answer_of(outputs).shape[1:] for _, outputs, _ in outputs_over(network, ends, size=2)}
+    return len(shapes) > 1
 
 
 @torch.no_grad()
