@@ -19,6 +19,7 @@ from modelstitch.vocabulary import amount, decimals, penalty_title, spoken, titl
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "real"
 TITLES = {
+    "minilm": "MiniLM of six and of three layers, on definitions of nouns in 14 categories",
     "crepe": "CREPE in two widths, stitched at each of its six convolutions",
     "digits": "Two digit networks trained on two collections: what one loses on the other's bottom",
 }
@@ -146,7 +147,7 @@ def _panel(rows: pd.DataFrame, ways: list[str], title: str) -> alt.LayerChart:
     shift = rows["way"].map(ways.index) - (len(ways) - 1) / 2
     kept = rows.assign(x=rows["place"].map(places.index) + shift * _APART)
     kept = kept[["x", "way", "stitching", "penalty", "penalty_low", "penalty_high"]]
-    labels = f"({json.dumps(dict(enumerate(places)), ensure_ascii=False)})[datum.value]"
+    labels = f"({json.dumps(dict(enumerate(map(_short, places))), ensure_ascii=False)})[datum.value]"
     ticks = alt.Axis(
         values=[*range(len(places))], labelExpr=labels, labelAngle=-35, labelOverlap=False, labelLimit=0, grid=False
     )
@@ -167,3 +168,8 @@ def _panel(rows: pd.DataFrame, ways: list[str], title: str) -> alt.LayerChart:
         base.mark_point(filled=True, size=55, opacity=1).encode(y=y, shape=shape),
     ]
     return alt.LayerChart(layer=layers, width=_WIDTH, height=_HEIGHT, title=alt.TitleParams(title, frame="group"))
+
+
+def _short(place: str) -> str:
+    """The last two parts of the name of each cut."""
+    return " → ".join(".".join(cut.split(".")[-2:]) for cut in place.split(" → "))
