@@ -9,8 +9,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from captures import share_captures
-
 settings.register_profile("modelstitch", deadline=None)
 settings.load_profile("modelstitch")
 # Several threads only get in each other's way on tensors this small.
@@ -42,9 +40,3 @@ def _few_resamples(monkeypatch):
     penalty = import_module("modelstitch.penalty.penalty")
     counts = penalty._counts
     monkeypatch.setattr(penalty, "_counts", lambda n, seed, resamples: counts(n, seed, min(resamples, 50)))
-
-
-@pytest.fixture
-def _shared_captures(monkeypatch):
-    """Networks that are alike are captured once, in a test that calls the library many times."""
-    share_captures(monkeypatch)
