@@ -40,3 +40,9 @@ def _few_resamples(monkeypatch):
     penalty = import_module("modelstitch.penalty.penalty")
     counts = penalty._counts
     monkeypatch.setattr(penalty, "_counts", lambda n, seed, resamples: counts(n, seed, min(resamples, 50)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _graphs_kept():
+    """All graphs that tests export are kept: the same networks are cut in many files."""
+    import_module("modelstitch.cut.blueprint")._KEPT = 1000
