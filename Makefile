@@ -12,7 +12,7 @@ demo: .venv/.stamp  ## train two small networks, stitch them at every cut, draw 
 	$(BIN)/modelstitch demo
 
 test: .venv/.stamp  ## run the tests, README and doc examples included
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/.stamp  ## lint, format, types, tests
 	$(BIN)/ruff check

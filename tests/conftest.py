@@ -5,6 +5,7 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -46,3 +47,11 @@ def _few_resamples(monkeypatch):
 def _graphs_kept():
     """All graphs that tests export are kept: the same networks are cut in many files."""
     import_module("modelstitch.cut.blueprint")._KEPT = 1000
+
+
+@pytest.fixture(scope="module")
+def _shapes_unchecked():
+    """For laws tried on thousands of draws: most of the time would go into shapes that every other test checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
