@@ -16,6 +16,7 @@ from modelstitch.cli.options import (
     Device,
     ImageSize,
     Json,
+    Kind,
     Label,
     Limit,
     Seed,
@@ -74,6 +75,7 @@ def stitch(
     cache: Annotated[Path | None, typer.Option(help="Keep up to 20 GB of activations here for later calls.")] = None,
     limit: Limit = None,
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
+    kind: Kind = None,
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
     out: Annotated[Path | None, typer.Option(help="A store: gets each record once measured; resumes.")] = None,
     figure: Annotated[list[Path] | None, typer.Option(help=_FIGURE)] = None,
@@ -83,6 +85,7 @@ def stitch(
     figures, one, setting = inputs.figures_of(figure or []), _only(networks, every, no_controls), _setting(locals())
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
     (split, loaded), setting["store"] = inputs.data_for(loaded, _named(locals())), inputs.store_of(out)
+    setting["kinds"] = inputs.kinds_of(kind or [], loaded, references)
     records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
     _end(records, dict(zip([each.name for each in loaded], references, strict=True)), figures, as_json)
 

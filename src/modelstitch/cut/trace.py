@@ -34,7 +34,8 @@ _LAYERS = _CONVOLUTIONS | _LINEARS | {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
 _PADS = {"pad", "constant_pad_nd"}
 _EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
-_MOVES = _PADS | _VIEWS | _EXCHANGES | {"clone", "alias", "contiguous", "dropout", "feature_dropout"}
+_DROPS = {"dropout", "feature_dropout"}
+_MOVES = _PADS | _VIEWS | _EXCHANGES | _DROPS | {"clone", "alias", "contiguous"}
 
 
 class Trace:
@@ -135,21 +136,26 @@ class Trace:
         below = self._layers_before[index]
         raw = below == 0 and self._is_raw(node)
         moves = operator_name(node) in (_PADS if closed else _MOVES)
-        return Place(
-            closed, still_open, self._operation_name[node], below, kind, pooled, raw, moves, self._behind(node)
-        )
+        spoken = self._operation_name[node], self._behind(node)
+        drops = operator_name(node) in _DROPS
+        return Place(closed, still_open, spoken[0], below, kind, pooled, raw, moves, spoken[1], drops)
 
     def _is_raw(self, node: Node) -> bool:
         same = node in self._unlearnt or math.prod(sizes(node)) == math.prod(sizes(self.main))
         return same or (operator_name(node) in _PADS and all(map(self._is_raw, node.all_input_nodes)))
 
     def _behind(self, node: Node) -> str:
-        """A numbered operation outside modules, after the outermost module that gave the last of what it reads."""
+        """An operation outside modules, after the outermost module that gave the last of what it reads.
+
+        Only where its own name says little: there is another of that name, or it joins several tensors.
+        """
+        name, joins = operator_name(node), len(node.all_input_nodes) > 1
+        if not joins and f"{name}:2" not in self._operation_name.values():
+            return ""
         one: Node | None = node
         while one and not _calls(one):
             one = max((n for n in one.all_input_nodes if n in self._index), key=self._index.__getitem__, default=None)
-        numbered = ":" in self._operation_name[node] and one not in (None, node)
-        return f"{_calls(one)[0][1]}.{operator_name(node)}" if one and numbered else ""
+        return f"{_calls(one)[0][1]}.{name}" if one and one is not node else ""
 
     def _aliases_of_end(self, node: Node, named: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
         """The modules whose end is the end of the network."""

@@ -6,8 +6,9 @@ from modelstitch.networks.fresh import stem_reset, untrained
 from modelstitch.networks.gpt import gpt
 from modelstitch.networks.mlp import mlp
 from modelstitch.networks.myrtle import myrtle
-from modelstitch.networks.network import Network
+from modelstitch.networks.network import Network, with_kinds
 from modelstitch.networks.prepare import PREPARE, check_raw, prepared, takes_raw
+from modelstitch.networks.raw import on_raw
 from modelstitch.networks.references import AnyNetwork, both_networks, load_network, module_of, network_of, told_apart
 from modelstitch.networks.resnet import resnet18, resnet164
 from modelstitch.networks.unet import unet
@@ -29,6 +30,7 @@ __all__ = [
     "module_of",
     "myrtle",
     "network_of",
+    "on_raw",
     "prepared",
     "resnet18",
     "resnet164",
@@ -40,4 +42,5 @@ __all__ = [
     "untrained",
     "vit",
     "weights_fingerprint",
+    "with_kinds",
 ]
