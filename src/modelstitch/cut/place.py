@@ -122,7 +122,7 @@ class Place:
         moves: the numbers of another place, padded or in another shape, at the end of no module.
         behind: the name to fall back on where that of the operation says little, after the module that ran before it:
             ``head.add`` and not ``add:3``.
-        drops: a dropout, behind which stand the numbers that it was given.
+        copies: the numbers of the place before it, as they were: what a dropout does in eval mode.
     """
 
     closed: tuple[str, ...]
@@ -134,7 +134,7 @@ class Place:
     raw: bool
     moves: bool = False
     behind: str = ""
-    drops: bool = False
+    copies: bool = False
 
 
 def inside(path: str, module: str) -> bool:
@@ -216,8 +216,8 @@ def _representative(
         return not blocks.isdisjoint(closed), ends_layers, not places[index].moves, index
 
     found = max(group, key=rank)
-    # A dropout that ends nothing but itself is called after what it was given, where that has a name.
-    while places[found].drops and len(places[found].closed) == 1 and found - 1 in group and places[found - 1].closed:
+    # A dropout that ends nothing but itself gives way to what it was given, where that has a name.
+    while places[found].copies and len(places[found].closed) == 1 and found - 1 in group and places[found - 1].closed:
         found -= 1
     return found
 

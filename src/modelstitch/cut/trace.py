@@ -34,8 +34,8 @@ _LAYERS = _CONVOLUTIONS | _LINEARS | {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
 _PADS = {"pad", "constant_pad_nd"}
 _EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
-_DROPS = {"dropout", "feature_dropout"}
-_MOVES = _PADS | _VIEWS | _EXCHANGES | _DROPS | {"clone", "alias", "contiguous"}
+_COPIES = {"clone", "alias", "contiguous", "dropout", "feature_dropout"}
+_MOVES = _PADS | _VIEWS | _EXCHANGES | _COPIES
 
 
 class Trace:
@@ -137,8 +137,8 @@ class Trace:
         raw = below == 0 and self._is_raw(node)
         moves = operator_name(node) in (_PADS if closed else _MOVES)
         spoken = self._operation_name[node], self._behind(node)
-        drops = operator_name(node) in _DROPS
-        return Place(closed, still_open, spoken[0], below, kind, pooled, raw, moves, spoken[1], drops)
+        copies = operator_name(node) in _COPIES
+        return Place(closed, still_open, spoken[0], below, kind, pooled, raw, moves, spoken[1], copies)
 
     def _is_raw(self, node: Node) -> bool:
         same = node in self._unlearnt or math.prod(sizes(node)) == math.prod(sizes(self.main))
