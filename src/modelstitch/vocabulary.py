@@ -45,6 +45,21 @@ class Control(Word):
 
 
 @dataclass(frozen=True)
+class TaskWord(Word):
+    """What a task is called.
+
+    Args:
+        title: in tables, figures and pages.
+        line: what it is, in a sentence.
+        unit: empty.
+        made_by: empty.
+        against_top: whether its scores are taken against the answers of the network of the tops.
+    """
+
+    against_top: bool = False
+
+
+@dataclass(frozen=True)
 class MeasureWord(Word):
     """What a measure is called.
 
@@ -105,8 +120,19 @@ SCORES = {
     "recall_at_10": Word("test recall@10", "Share of the examples whose own item is among 10 found.", unit="points"),
     "mrr": Word("test mean reciprocal rank", "Mean of 1 / rank of an example's own item."),
     "distance": Word("squared distance from the top's outputs", "Relative to the square of the top's own outputs."),
+    "imitation/error": Word(
+        "decisions other than the top's", "Share of the test examples that are decided otherwise.", unit="points"
+    ),
+    "imitation/loss": Word(
+        "divergence from the top's outputs",
+        "Mean divergence from the top's outputs over the test examples.",
+        unit="nats",
+    ),
 }
-"""What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``."""
+"""What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``.
+
+Where a task means something else by a score, its words stand behind the name of the task; see `score_of`.
+"""
 
 MEASURES = {
     "agreement_top": MeasureWord(
@@ -160,7 +186,7 @@ TASKS = {
     "next_token": Word("NextToken", "the next token of a text"),
     "pixels": Word("Pixels", "one class a pixel"),
     "retrieval": Word("Retrieval", "which item of a gallery an embedding finds"),
-    "imitation": Word("Imitation", "the answers of the top's own network; no targets are read"),
+    "imitation": TaskWord("Imitation", "the answers of the top's own network; no targets are read", against_top=True),
 }
 """What the outputs of a network mean."""
 
@@ -206,6 +232,50 @@ def _called(setting: dict[str, object]) -> str:
     name = str(setting["name"])
     told = ", ".join(f"{key}={value!r}" for key, value in setting.items() if key != "name")
     return f"{_SETTINGS[name].title if name in _SETTINGS else name}({told})"
+
+
+def score_of(score: str, task: str) -> str:
+    """The name of a score's words, as the other functions here take it: with its task where that means its own by it.
+
+    Args:
+        score: its name in a record.
+        task: the JSON of the task, as a record holds it; empty where it is not known.
+
+    Example:
+        >>> score_of("error", '{"name": "imitation", "by": "kl"}'), score_of("error", '{"name": "classification"}')
+        ('imitation/error', 'error')
+    """
+    named = f"{_task_name(task)}/{score}"
+    return named if named in SCORES else score
+
+
+def column_of(score: str) -> str:
+    """The column of a table of records that holds a score, from what `score_of` gives.
+
+    Example:
+        >>> column_of("imitation/error"), column_of("error")
+        ('error', 'error')
+    """
+    return score.rpartition("/")[2]
+
+
+def against_top(task: str) -> bool:
+    """Whether a task, as JSON, takes the answers of the network of the tops for right.
+
+    Example:
+        >>> against_top('{"name": "imitation", "by": "kl"}'), against_top("")
+        (True, False)
+    """
+    known = TASKS.get(_task_name(task))
+    return isinstance(known, TaskWord) and known.against_top
+
+
+def _task_name(task: str) -> str:
+    try:
+        found = json.loads(task)
+    except ValueError:
+        return ""
+    return str(found.get("name", "")) if isinstance(found, dict) else ""
 
 
 def title_of(name: str) -> str:

@@ -78,7 +78,9 @@ COUNTS = {
     "the same comparison, in another shape": lambda net, ids: (ids[..., None] == torch.arange(4)).mT.clone().mT,
     "one of as many as there are words, compared": lambda net, ids: (F.one_hot(ids, WORDS) > 0)[..., :4].float(),
     "where the largest of as many as there are words is": lambda net, ids: F.one_hot(ids, WORDS).argmax(-1)[..., None],
-    "which pairs of words are equal, in another shape": lambda net, ids: (ids[:, None] == ids[..., None]).any(1)[..., None],
+    "which pairs of words are equal, in another shape": lambda net, ids: (ids[:, None] == ids[..., None]).any(1)[
+        ..., None
+    ],
     "which pairs of words are equal": lambda net, ids: (ids[:, :, None] == ids[:, None, :]).float().sum(1)[..., None],
     "the ids sorted": lambda net, ids: ids.sort(1)[0][..., None].float(),
     "a second embedding": lambda net, ids: net.other(ids),

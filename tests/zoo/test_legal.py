@@ -93,7 +93,7 @@ NETWORKS = {
     "T5EncoderModel": (
         lambda: Reading(transformers.T5EncoderModel(transformers.T5Config(**T5))),
         ids,
-        ["network.encoder.dropout", *numbered("network.encoder.block"), "sum"],
+        ["network.encoder.embed_tokens", *numbered("network.encoder.block"), "sum"],
     ),
     "CLIPTextModelWithProjection": (
         lambda: transformers.CLIPTextModelWithProjection(
@@ -118,7 +118,7 @@ NETWORKS = {
     "ConvMixer": (
         lambda: ConvMixer(16, 4, kernel_size=3, patch_size=4, num_classes=5),
         images,
-        ["stem", *numbered("blocks", 4), "pooling"],
+        ["stem", *numbered("blocks", 4), "global_pool"],
     ),
     "SwinTransformer": (
         lambda: SwinTransformer(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ from modelstitch.cli.options import (
     Threads,
 )
 from modelstitch.cli.processes import shared
-from modelstitch.errors import SettingError
+from modelstitch.errors import SettingError, TaskMismatch
 from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 
 if TYPE_CHECKING:
@@ -84,10 +85,26 @@ def stitch(
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
     figures, one, setting = inputs.figures_of(figure or []), _only(networks, every, no_controls), _setting(locals())
     loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
-    (split, loaded), setting["store"] = inputs.data_for(loaded, _named(locals())), inputs.store_of(out)
+    (split, loaded), setting["store"] = inputs.data_for(loaded, _named(locals()), references), inputs.store_of(out)
     setting["kinds"] = inputs.kinds_of(kind or [], loaded, references)
-    records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
+    run = partial(_one, one, loaded, split) if one else partial(_all, loaded, split, every, no_controls)
+    records = _judged(run, setting, references)
     _end(records, dict(zip([each.name for each in loaded], references, strict=True)), figures, as_json)
+
+
+def _judged(run: Callable[[dict[str, Any]], Any], setting: dict[str, Any], references: Sequence[str]) -> Any:
+    """The records; where published networks were trained for other answers than the data ask, judged by their own."""
+    from modelstitch.networks import is_published
+    from modelstitch.tasks import Imitation
+
+    try:
+        return run(setting)
+    except TaskMismatch as error:
+        if setting["task"] is not None or not all(map(is_published, references)):
+            raise
+        show.talk(f"note: {error.found}: these networks were trained for other answers than the data's targets")
+        show.talk("note: judged by how well the top's own answers are kept, without targets (--task imitation)")
+    return run({**setting, "task": Imitation()})
 
 
 def _end(records: Any, references: dict[str, str], figures: Sequence[Path], as_json: bool) -> None:

@@ -192,9 +192,7 @@ def _check(measures: Sequence[str], layout: str, sample: int) -> None:
             raise SettingError(f"{name} by position", found, f"take the layout flatten or pool, or one of {able}")
 
 
-def _sources(
-    networks: Sequence[Network], examples: Examples, compute: Compute
-) -> tuple[Activations, Activations]:
+def _sources(networks: Sequence[Network], examples: Examples, compute: Compute) -> tuple[Activations, Activations]:
     """What both networks give over the examples, on one device; of one network with itself, the same twice."""
     a, b = networks
     for one in networks:

@@ -9,7 +9,16 @@ from modelstitch.networks.myrtle import myrtle
 from modelstitch.networks.network import Network, with_kinds
 from modelstitch.networks.prepare import PREPARE, check_raw, prepared, takes_raw
 from modelstitch.networks.raw import on_raw
-from modelstitch.networks.references import AnyNetwork, both_networks, load_network, module_of, network_of, told_apart
+from modelstitch.networks.references import (
+    AnyNetwork,
+    both_networks,
+    is_published,
+    load_network,
+    module_of,
+    network_of,
+    told_apart,
+    with_outputs_for,
+)
 from modelstitch.networks.resnet import resnet18, resnet164
 from modelstitch.networks.unet import unet
 from modelstitch.networks.vit import vit
@@ -24,6 +33,7 @@ __all__ = [
     "build",
     "check_raw",
     "gpt",
+    "is_published",
     "load_folder",
     "load_network",
     "mlp",
@@ -43,4 +53,5 @@ __all__ = [
     "vit",
     "weights_fingerprint",
     "with_kinds",
+    "with_outputs_for",
 ]

@@ -13,9 +13,7 @@ from modelstitch.networks.references import AnyNetwork, network_of
 from modelstitch.support.tensors import Kind
 
 
-def capture(
-    network: AnyNetwork, example: Example | None = None, *, kinds: Mapping[str, Kind] | None = None
-) -> Capture:
+def capture(network: AnyNetwork, example: Example | None = None, *, kinds: Mapping[str, Kind] | None = None) -> Capture:
     """Find every legal cut of a network; see `modelstitch.cut.capture`.
 
     Args:
@@ -39,9 +37,7 @@ def cuts(network: AnyNetwork, example: Example | None = None, *, every: bool = F
     return list(captured.cuts if every else captured.blocks)
 
 
-def bottom(
-    network: AnyNetwork, cut: str | Cut, example: Example | None = None, *, kind: Kind | None = None
-) -> Bottom:
+def bottom(network: AnyNetwork, cut: str | Cut, example: Example | None = None, *, kind: Kind | None = None) -> Bottom:
     """The layers of a network up to a cut: A≤l; see `modelstitch.cut.bottom`.
 
     Args:

@@ -96,7 +96,8 @@ def _waves(jobs: Sequence[Training]) -> list[list[Job]]:
 def trainings(plan: Plan) -> list[Training]:
     """One training for all networks that differ in their checkpoint alone."""
     alike = {
-        (str(one.asked.model_copy(update={"checkpoint": None, "seeds": [0], "kinds": {}})), one.seed): one for one in plan.trainings
+        (str(one.asked.model_copy(update={"checkpoint": None, "seeds": [0], "kinds": {}})), one.seed): one
+        for one in plan.trainings
     }
     return list(alike.values())
 
@@ -113,7 +114,9 @@ def _take(job: Job, found: Found, context: Context, store: Store) -> None:
         return
     if isinstance(found, Comparison):
         assert isinstance(job, CompareJob)
-        weights = {f"weights_{side}": one.weights for side, one in zip("ab", context.together(job.needs)[0], strict=True)}
+        weights = {
+            f"weights_{side}": one.weights for side, one in zip("ab", context.together(job.needs)[0], strict=True)
+        }
         store.add_similarities([{**asdict(one), **weights} for one in found])
     if isinstance(found, list):
         for one in found:

@@ -44,8 +44,15 @@ class Named:
     next_token: bool = False
 
 
-def data_for(networks: Sequence[Network], named: Named) -> tuple[Split[Examples], list[Network]]:
+def data_for(
+    networks: Sequence[Network], named: Named, references: Sequence[str] = ()
+) -> tuple[Split[Examples], list[Network]]:
     """The data, and the networks as they take them.
+
+    Args:
+        networks: as they were loaded.
+        named: the data.
+        references: of the networks, where their answers will be judged: fresh ones are built for the data's targets.
 
     Where one network normalises raw images itself, all are given raw images: the others behind the normalisation that
     the data have of their own, by which they were trained.
@@ -55,9 +62,10 @@ def data_for(networks: Sequence[Network], named: Named) -> tuple[Split[Examples]
             networks of several tokenizers.
     """
     from modelstitch.data import raw
-    from modelstitch.networks import on_raw
+    from modelstitch.networks import on_raw, with_outputs_for
 
     split = split_of(named, networks)
+    networks = with_outputs_for(networks, references, split.train) if references else networks
     found = on_raw(networks, split.train)
     return (split, list(networks)) if found is None else (raw(split), found)
 

@@ -101,9 +101,7 @@ def network_of(network: object, name: str) -> Network:
     return network
 
 
-def both_networks(
-    a: AnyNetwork, b: AnyNetwork, names: tuple[str, str] | None = None
-) -> tuple[Network, Network]:
+def both_networks(a: AnyNetwork, b: AnyNetwork, names: tuple[str, str] | None = None) -> tuple[Network, Network]:
     """Two networks from whatever a call was given for them, each under a name of its own.
 
     Args:
