@@ -21,6 +21,7 @@ A way that cannot read a network is recorded with its reason, and without a numb
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Sequence
@@ -96,10 +97,8 @@ def hook(case: Case, cuts: Sequence[str], *, stop: bool = False, exactly: bool =
 
     @torch.no_grad()
     def run() -> list[Tensor]:
-        try:
+        with contextlib.suppress(Stopped):
             network(case.inputs)
-        except Stopped:
-            pass
         return [taken.pop(cut) for cut in cuts]
 
     return run

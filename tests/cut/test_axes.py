@@ -258,7 +258,7 @@ def test_without_evidence_or_with_two_claims_the_kind_is_unknown(network, exampl
     with pytest.raises(ShapeMismatch, match=told):
         Affine().build(found, found)
     assert Identity().obstacle(found, found) is None
-    with pytest.raises(ShapeMismatch, match="the channels at .*relu"):
+    with pytest.raises(ShapeMismatch, match=r"the channels at .*relu"):
         _ = found.positions
 
 

@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from modelstitch import networks
 from modelstitch.comparison import calibrate, compare_all
 from modelstitch.cut import capture
 from modelstitch.errors import NetworkNotFound, ShapeMismatch
 from modelstitch.matching import Direct
-from modelstitch.networks import Network
+from modelstitch.networks import Network, doors
 from modelstitch.stitching import stitch, stitch_all
 
 
@@ -85,9 +84,9 @@ def test_a_network_that_knows_its_kinds_keeps_them_in_every_call():
     assert [(one.bottom_kind, one.top_kind) for one in found if one.bottom_cut == "relu"] == [("tokens", "tokens")] * 2
     one = stitch("A@relu -> B@relu", {"A": a, "B": b}, TRAIN, TEST, kinds={"A@relu": "map", "B@relu": "map"}, **SETTING)
     assert (one.bottom_kind, one.top_kind) == ("map", "map"), "what the call says comes last"
-    assert networks.doors.capture(a, TRAIN[0]).find("relu").kind == "tokens"
-    assert networks.doors.bottom(a, "relu", TRAIN[0]).cut.kind == "tokens"
-    assert networks.doors.top(a, "relu", TRAIN[0], kind=1).cut.kind == 1
+    assert doors.capture(a, TRAIN[0]).find("relu").kind == "tokens"
+    assert doors.bottom(a, "relu", TRAIN[0]).cut.kind == "tokens"
+    assert doors.top(a, "relu", TRAIN[0], kind=1).cut.kind == 1
 
 
 def test_activations_are_compared_at_a_cut_of_unknown_kind_where_the_user_says_it():

@@ -1,12 +1,7 @@
 """Networks that a recipe loads: where their channels are, and images that they prepare themselves."""
 
-import json
-
 import pytest
-import torch
 
-from modelstitch import load
-from modelstitch.networks import prepared
 from modelstitch.records import Store
 from modelstitch.sweep import estimate, run_recipe
 
@@ -25,7 +20,7 @@ def bare():
     return Flat(64, 10)
 def own():
     torch.manual_seed(2)
-    return prepared(Flat(64, 10), mean=[0.5], std=[0.25])
+    return prepared(Flat(64, 10), mean=[0.02], std=[0.02])
 """
 RECIPE = """\
 name: loaded
