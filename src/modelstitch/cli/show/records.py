@@ -124,7 +124,9 @@ def _heading(found: Sequence[Record], references: dict[str, str]) -> None:
 
 def _named(name: str, references: dict[str, str]) -> str:
     """A network with the reference that it was typed as, where that says more."""
-    return name if references.get(name, name) == name else f"{name} = {references[name]}"
+    # A name that goes on where the reference ends says all that it does.
+    place = references.get(name, name)
+    return name if name.startswith(place) else f"{name} = {place}"
 
 
 def _section(table: Table, title: str, found: Sequence[Record]) -> None:
