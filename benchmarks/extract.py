@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 import modelstitch as ms
 
-ROUNDS = 15
+ROUNDS = 9
 STEM, LATER = "bn1", "layer1.0"
 PACKAGES = ("nnsight", "torchvision", "transformers")
 Way = Callable[[], Sequence[Tensor]]
@@ -245,7 +245,7 @@ def main(texts: int, images: int, out: Any) -> None:
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--texts", type=int, default=4)
-    options.add_argument("--images", type=int, default=8)
+    options.add_argument("--texts", type=int, default=2)
+    options.add_argument("--images", type=int, default=4)
     asked = options.parse_args()
     main(asked.texts, asked.images, asked.out)
