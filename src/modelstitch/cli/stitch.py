@@ -84,19 +84,25 @@ def stitch(
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
     figures, one, setting = inputs.figures_of(figure or []), _only(networks, every, no_controls), _setting(locals())
-    loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
-    (split, loaded), setting["store"] = inputs.data_for(loaded, _named(locals()), references), inputs.store_of(out)
-    setting["kinds"] = inputs.kinds_of(kind or [], loaded, references)
+    split, loaded = inputs.data_for(inputs.networks_of(found := _two(one, networks)), _named(locals()), found)
     run = partial(_one, one, loaded, split) if one else partial(_all, loaded, split, every, no_controls)
-    records = _judged(run, setting, references)
-    _end(records, dict(zip([each.name for each in loaded], references, strict=True)), figures, as_json)
+    _end(_judged(run, setting, loaded, found), _places(loaded, found), figures, as_json)
 
 
-def _judged(run: Callable[[dict[str, Any]], Any], setting: dict[str, Any], references: Sequence[str]) -> Any:
+def _two(one: Stitching | None, networks: list[str]) -> list[str]:
+    """The references of the networks: those of a stitching, one where both are the same, or those that were named."""
+    return list(dict.fromkeys([one.bottom, one.top])) if one else networks
+
+
+def _judged(
+    run: Callable[[dict[str, Any]], Any], setting: dict[str, Any], loaded: Sequence[Network], references: Sequence[str]
+) -> Any:
     """The records; where published networks were trained for other answers than the data ask, judged by their own."""
     from modelstitch.networks import is_published
     from modelstitch.tasks import Imitation
 
+    setting["store"] = inputs.store_of(setting["store"])
+    setting["kinds"] = inputs.kinds_of(setting["kinds"], loaded, references)
     try:
         return run(setting)
     except TaskMismatch as error:
@@ -105,6 +111,11 @@ def _judged(run: Callable[[dict[str, Any]], Any], setting: dict[str, Any], refer
         show.talk(f"note: {error.found}: these networks were trained for other answers than the data's targets")
         show.talk("note: judged by how well the top's own answers are kept, without targets (--task imitation)")
     return run({**setting, "task": Imitation()})
+
+
+def _places(loaded: Sequence[Network], references: Sequence[str]) -> dict[str, str]:
+    """Where each network came from, by the name that records call it."""
+    return {one.name: reference for one, reference in zip(loaded, references, strict=True)}
 
 
 def _end(records: Any, references: dict[str, str], figures: Sequence[Path], as_json: bool) -> None:
@@ -120,6 +131,8 @@ def _setting(typed: dict[str, Any]) -> dict[str, Any]:
     family, by = inputs.chosen(typed["family"], typed["by"], typed["settings"] or [], **options)
     inputs.use_threads(typed["threads"])
     found = {"family": family, "by": by, "seed": typed["seed"], "task": inputs.task_of(typed["task"])}
+    # As they were typed, until the networks and the data are there.
+    found |= {"kinds": typed["kind"] or [], "store": typed["out"]}
     found |= {"batch_norm": inputs.choose("--batch-norm", typed["batch_norm"], ("frozen", "batch"))}
     return found | {"compute": inputs.with_room(typed["compute"], typed["memory"], typed["cache"])}
 
