@@ -67,24 +67,37 @@ def test_a_replayed_network_is_not_exported(tmp_path):
 class Padded(nn.Module):
     """Words to vectors; padding, which is word 0, is left out of the mean at the end."""
 
-    def __init__(self):
+    def __init__(self, among):
         super().__init__()
+        self.among = among
         self.embed, self.one, self.head = nn.Embedding(11, 4), nn.Linear(4, 5), nn.Linear(5, 3)
 
     def forward(self, ids):
         h = torch.relu(self.one(self.embed(ids)))
-        real = ~torch.isin(ids, torch.tensor([0, 7]))[..., None]
+        padding = torch.isin(ids, torch.tensor([0, 7])) if self.among else ids == 0
+        real = ~padding[..., None]
         return self.head((h * real).sum(1) / real.sum(1))
 
 
-@pytest.mark.parametrize("ending", ["pt2", "onnx"])
-def test_a_top_that_takes_ids_is_exported_with_what_it_reads_off_them(ending, tmp_path):
+def padded(among):
+    with seeded("padded"):
+        networks = [Padded(among).eval().requires_grad_(False) for _ in "ab"]
+    a, b = (capture(one, torch.ones(2, 6, dtype=torch.long)) for one in networks)
+    assert b.top("one").takes_main
+    return Stitched(a.bottom("one"), Affine().build(a.find("one"), b.find("one")), b.top("one")).eval()
+
+
+def test_what_onnx_has_no_operator_for_is_refused(tmp_path):
+    with pytest.raises(CannotExport, match=r"found: a network that ONNX cannot express: .*\ndo:    export it to \.pt2"):
+        padded(among=True).export(tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("ending", "among"), [("pt2", True), ("onnx", False)])
+def test_a_top_that_takes_ids_is_exported_with_what_it_reads_off_them(ending, among, tmp_path):
     import onnxruntime
 
-    with seeded("padded"):
-        a, b = (capture(Padded().eval().requires_grad_(False), torch.ones(2, 6, dtype=torch.long)) for _ in "ab")
-    assert b.top("one").takes_main
-    stitched = Stitched(a.bottom("one"), Affine().build(a.find("one"), b.find("one")), b.top("one")).eval()
+    stitched = padded(among)
     stitched.export(tmp_path / f"net.{ending}")
     for rows, length in ((1, 6), (4, 3)):
         ids = torch.randint(1, 11, (rows, length), generator=generator("ids", rows))
