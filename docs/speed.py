@@ -159,9 +159,9 @@ def _extract(found: dict[str, Any]) -> str:
     apart = max(one["largest_difference"] for one in found["rows"] if "largest_difference" in one)
     below = (
         f"Batches of {setting['texts']} texts of {setting['tokens']} tokens, and of {setting['images']} images of "
-        f"224 x 224. Medians of {setting['rounds']} rounds in which all ways took turns. All ways that can give the same "
-        f"values{', bit for bit' if apart == 0 else f' within {apart:.0e}'}. Preparing includes a copy of the network for "
-        f"all but ours. Cannot: {'; '.join(sorted(reasons)) or 'none'}. "
+        f"224 x 224. Medians of {setting['rounds']} rounds in which all ways took turns. All ways that can give the "
+        f"same values{', bit for bit' if apart == 0 else f' within {apart:.0e}'}. Preparing includes a copy of the "
+        f"network for all but ours. Cannot: {'; '.join(sorted(reasons)) or 'none'}. "
         f"{packages}; {_where(found)}"
     )
     head = ["network", "cut", "way", "ms a batch", "over hook", "over stopping hook", "preparing, s"]
