@@ -1,7 +1,7 @@
 # Everything runs from .venv, which any target makes on first use; no activation, nothing outside this folder.
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := whole_sweep scaling profile_sweep all_pairs_cka
+BENCHMARKS := whole_sweep scaling profile_sweep all_pairs_cka extract
 
 .PHONY: help demo test check bench zoo docs lock clean
 
@@ -12,7 +12,7 @@ demo: .venv/.stamp  ## train two small networks, stitch them at every cut, draw 
 	$(BIN)/modelstitch demo
 
 test: .venv/.stamp  ## run the tests, README and doc examples included
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/.stamp  ## lint, format, types, tests
 	$(BIN)/ruff check
@@ -20,8 +20,9 @@ check: .venv/.stamp  ## lint, format, types, tests
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test
 
-bench: .venv/.stamp  ## time everything against its floor, the naive way and published packages; about 15 minutes
+bench: .venv/.stamp  ## time everything against its floor, the naive way and published packages; about 20 minutes
 	$(BIN)/python -m pip install -q -c requirements.lock -r benchmarks/requirements.txt
+	$(BIN)/python -m pip install -q --no-deps torchvision==0.28.0
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(if $(OUT),--out $(OUT)/$$name.json); done
 
 zoo: .venv/.stamp  ## test on networks of timm, torchvision and transformers, which it installs; about 20 minutes
