@@ -21,7 +21,7 @@ from modelstitch.cut.captured import Capture
 from modelstitch.cut.form import Form
 from modelstitch.cut.frozen import pair_up
 from modelstitch.cut.identity import identity_of_graph
-from modelstitch.cut.lengths import SHAPE_OPERATORS, batch_moved, expression, size_from, sizes
+from modelstitch.cut.lengths import SHAPE_OPERATORS, batch_back, batch_first, expression, size_from
 from modelstitch.cut.place import Cut
 from modelstitch.cut.run import Run
 from modelstitch.cut.wiring import Wiring
@@ -57,11 +57,11 @@ class Exported(Capture):
             # All inputs stay in the signature, needed or not, so that both halves are called alike.
             if node.op == "placeholder" or node in needed:
                 copied[node] = graph.node_copy(node, copied.__getitem__)
-        graph.output(tuple(self._batch_first(graph, copied[node], node) for node in nodes))
+        graph.output(tuple(batch_first(graph, copied[node], node, self._batch(node)) for node in nodes))
         return self._run(graph)
 
-    def _batch_first(self, graph: Graph, here: Node, node: Node) -> Node:
-        return batch_moved(graph, here, len(sizes(node)), self._trace.batch_axis(node) or 0, 0)
+    def _batch(self, node: Node) -> int:
+        return self._trace.batch_axis(node) or 0
 
     def _top(self, cut: Cut) -> tuple[nn.Module, Callable[[Any], Any]]:
         start, main, needed = self._trace.node_of[cut.name], self._trace.main, self._above(cut)
@@ -71,10 +71,10 @@ class Exported(Capture):
             copied: dict[Node, Any] = {start: graph.placeholder(f"at_{start.name}")}
         else:
             copied = {start: graph.placeholder(main.name)}
-        given, batch = copied[start], self._trace.batch_axis(start) or 0
+        given = copied[start]
         for node in self._graph.nodes:
             if node.op != "placeholder" and copied[start] is given:
-                copied[start] = batch_moved(graph, given, len(sizes(start)), 0, batch)
+                copied[start] = batch_back(graph, given, start, self._batch(start))
             if node is not start and (node in beside or (node in needed and node is not main)):
                 # Lengths asked of tensors are told from the one tensor at hand; side inputs still answer themselves.
                 copied[node] = (

@@ -43,22 +43,49 @@ def batch_axis(node: Node, batch: Any) -> int | None:
     return found[0] if found and (found[0] == 0 or not found[1:]) else None
 
 
-def batch_moved(graph: Graph, node: Node, ndim: int, source: int, target: int) -> Node:
-    """A tensor with its examples on another axis, laid out in memory as if it had been computed so.
+def batch_first(graph: Graph, here: Node, node: Node, batch: int) -> Node:
+    """A tensor with its examples on the first axis.
 
     Args:
         graph: to which the steps are added.
-        node: of the tensor in this graph.
-        ndim: its axes.
-        source: the axis that holds the examples.
-        target: the axis that shall hold them.
+        here: the tensor in it.
+        node: the same in the graph of the whole network.
+        batch: the axis of the examples.
     """
-    if source == target:
-        return node
-    order = [axis for axis in range(ndim) if axis != source]
-    order.insert(target, source)
-    turned = graph.call_function(aten.permute.default, (node, order))
+    if batch == 0:
+        return here
+    turned = graph.call_function(aten.permute.default, (here, _first(len(sizes(node)), batch)))
     return graph.call_function(aten.clone.default, (turned,), {"memory_format": torch.contiguous_format})
+
+
+def batch_back(graph: Graph, here: Node, node: Node, batch: int) -> Node:
+    """The reverse of `batch_first`; in memory the tensor lies as in the whole network, since kernels go by that.
+
+    Args:
+        graph: to which the steps are added.
+        here: the tensor in it, examples first.
+        node: the same in the graph of the whole network.
+        batch: the axis where the examples stand there.
+    """
+    if batch == 0:
+        return here
+    first = _first(len(sizes(node)), batch)
+    turned = graph.call_function(aten.permute.default, (here, _inverse(first)))
+    strides = [one.node.hint if isinstance(one, torch.SymInt) else one for one in node.meta["val"].stride()]
+    outermost = sorted(range(len(strides)), key=lambda axis: -strides[axis])
+    if outermost == first:
+        return turned
+    laid = graph.call_function(aten.permute.default, (turned, outermost))
+    laid = graph.call_function(aten.clone.default, (laid,), {"memory_format": torch.contiguous_format})
+    return graph.call_function(aten.permute.default, (laid, _inverse(outermost)))
+
+
+def _first(ndim: int, batch: int) -> list[int]:
+    return [batch, *(axis for axis in range(ndim) if axis != batch)]
+
+
+def _inverse(order: list[int]) -> list[int]:
+    return [order.index(axis) for axis in range(len(order))]
 
 
 def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
