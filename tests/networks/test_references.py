@@ -114,7 +114,7 @@ def test_every_scheme_of_the_list_has_its_file_and_its_options():
         assert set(module.TAKES) <= set(OPTIONS)
         assert callable(module.load)
     known = {path.stem for path in Path(references.__file__).parent.glob("*.py")}
-    assert known == {*SCHEMES, "__init__", "extras", "loading", "reference"}
+    assert known == {*SCHEMES, "__init__", "extras", "loading", "reference", "suited"}
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):

@@ -24,7 +24,7 @@ from modelstitch.vocabulary import CONTROLS
 
 _CELL, _PRINTED = 36, (300, 220)
 _DRAWN = ["pair", "setting", "bottom_cut", "top_cut", "place", "matched", "status", "control", "n_pairs"]
-_DRAWN += ["score", "unit", *PENALTY]
+_DRAWN += ["score", "unit", "task", *PENALTY]
 # A published figure keeps its text when it is scaled; a raster does not.
 _ENDINGS = (".svg", ".png", ".pdf")
 
