@@ -36,7 +36,7 @@ import modelstitch as ms
 FITTED, TESTED, SECONDS, RATE = 50, 50, 5, 16_000
 LAYERS, WIDTH, POSITIONS = 4, 384, 250
 # As the encoder's cuts are called: what comes before its first layer, and each layer.
-PLACES = ("add", *(f"layers.{place}" for place in range(LAYERS)))
+PLACES = ("conv2.add", *(f"layers.{place}" for place in range(LAYERS)))
 _PARTS = {
     "ffn/layer_norm": "final_layer_norm",
     "ffn/linear_0": "fc1",
