@@ -22,6 +22,7 @@ from modelstitch.stitching import (
     key_of,
     measure,
     pairings,
+    run,
     settled_task,
     stitch,
 )
@@ -288,3 +289,13 @@ def test_a_numerical_failure_is_a_record_without_a_value(prepared):
 def test_any_other_error_is_the_caller_s(prepared):
     with pytest.raises(ShapeMismatch, match="5 channels below and 4 above"):
         measured("A@layer1 -> B@layer2", *prepared, setting=Setting(Orthogonal(), Direct()))
+
+
+def test_a_network_is_itself_at_one_cut_at_a_time(prepared):
+    """Where all bottoms meet all tops, as in a grid, layers are left out or repeated: that is no control."""
+    narrow = ready(build("mlp", seed=0, widths=(4, 4, 4), inputs=6, classes=3), "N")
+    made = pairings(TRAIN, TEST, Classification(3), SETTING, Compute(), "grid")
+    assert len(made.pairs(narrow, narrow)) == 9
+    itself = made.self_stitches(narrow)
+    assert [(below.name, above.name) for below, above in itself.pairs] == [(f"layer{i}",) * 2 for i in (1, 2, 3)]
+    assert {one.penalty for one in run([itself], None)} == {0}

@@ -289,6 +289,7 @@ class Pairings:
         return [replace(self.pairing(*way), fits=fits, tests=tests) for way in ways]
 
     def self_stitches(self, one: Network) -> Pairing:
-        """The network with itself by the identity, at every cut."""
+        """The network with itself by the identity, at every cut; between two of its cuts it is another network."""
         identity = replace(self, setting=Setting(Identity(), seed=self.setting.seed))
-        return identity.pairing(one, one, identity.pairs(one, one), "self")
+        whole = [(below, above) for below, above in identity.pairs(one, one) if below == above]
+        return identity.pairing(one, one, whole, "self")
