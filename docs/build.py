@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import choices
+import networks
 import pandas as pd
 import paper
 import parts
@@ -125,6 +126,7 @@ def tables() -> dict[str, str]:
         "stitch_data_choice": choices.stitch_data(),
         "reproduction_made": reproduction.made_with(),
         **speed.tables(),
+        **networks.tables(),
     }
 
 
