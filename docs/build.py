@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import choices
-import networks
 import pandas as pd
 import paper
 import parts
@@ -20,6 +19,7 @@ import reproduction
 import speed
 
 import modelstitch as ms
+import networks
 from modelstitch.figures import connectivity_curves
 from modelstitch.vocabulary import spoken
 

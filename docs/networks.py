@@ -33,7 +33,9 @@ def _of(found: list[Row], source: str) -> list[Row]:
 
 
 def _table(head: Any, lines: Any) -> str:
-    return "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *("| " + " | ".join(line) + " |" for line in lines)])
+    return "\n".join(
+        ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *("| " + " | ".join(line) + " |" for line in lines)]
+    )
 
 
 def _captured(row: Row) -> bool:
@@ -71,9 +73,14 @@ def _totals(found: list[Row]) -> str:
 
 
 def _made(found: list[Row]) -> str:
-    told = {name: list(dict.fromkeys(json.dumps(row[name]) for row in found)) for name in ("versions", "device", "threads", "commit")}
+    told = {
+        name: list(dict.fromkeys(json.dumps(row[name]) for row in found))
+        for name in ("versions", "device", "threads", "commit")
+    }
     versions = "; ".join(", ".join(f"{k} {v}" for k, v in json.loads(one).items()) for one in told["versions"])
-    machines, threads, commits = (" and ".join(str(json.loads(one)) for one in told[name]) for name in ("device", "threads", "commit"))
+    machines, threads, commits = (
+        " and ".join(str(json.loads(one)) for one in told[name]) for name in ("device", "threads", "commit")
+    )
     return f"Made with {versions}; {machines}, {threads} thread; commit {commits}."
 
 

@@ -1,7 +1,6 @@
 """What the library makes of one network: its cuts, its halves, its axes, and whether it is stitched end to end.
 
-Everything goes through the public calls. Captures are kept within one examination, as each takes seconds and three
-stitchings would make five of them; nothing else is.
+Everything goes through the public calls; `cheaply` says what is spared.
 """
 
 from __future__ import annotations
@@ -21,11 +20,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import modelstitch as ms
-from modelstitch.cut import Capture
+from modelstitch.activations.run import Activations
+from modelstitch.cut import Capture, Cut
+from modelstitch.cut.frozen import standard_attention
+from modelstitch.data import side_inputs
 from modelstitch.errors import StitchError
 from modelstitch.networks import network as named_networks
 from modelstitch.support.seeding import generator, seeded
-from modelstitch.data import side_inputs
 from modelstitch.support.tensors import call, leaves
 from widths import compared_captures
 
@@ -44,19 +45,21 @@ def examine(entry: Entry) -> Row:
         What was found, as plain values. ``cannot`` holds, by step, what the library says of a step that it refuses.
     """
     row: Row = {"source": entry.source, "name": entry.name, "captured": "no", "cannot": {}}
-    with warnings.catch_warnings(), kept_captures():
+    with warnings.catch_warnings(), cheaply():
         warnings.simplefilter("ignore")
         network, example = built(entry, entry.make, 0), drawn(entry, "example", 2)
-        begun = time.perf_counter()
+        begun = time.process_time()
         captured = attempted(row, "capture", lambda: ms.capture(network, example))
-        row["seconds"] = round(time.perf_counter() - begun, 1)
+        row["seconds"] = round(time.process_time() - begun, 1)
         if captured is not None:
             row |= cuts_of(captured)
             row |= attempted(row, "halves", lambda: halves_of(entry, network, captured)) or {}
-            row |= attempted(row, "stitch", lambda: stitched(entry, network, captured)) or {}
+            for cut in row.get("unequal", []):
+                attempted(row, f"self-stitch at {cut}", lambda cut=cut: stitched(entry, network, cut))
+            row |= attempted(row, "stitch", lambda: stitched(entry, network, middle(entry, captured))) or {}
             if entry.wide is not None:
                 row["axis"] = attempted(row, "axis", lambda: axes_of(entry, captured))
-    return row | {"seconds_in_all": round(time.perf_counter() - begun, 1)}
+    return row | {"seconds_in_all": round(time.process_time() - begun, 1)}
 
 
 def attempted(row: Row, step: str, work: Callable[[], Any]) -> Any:
@@ -71,10 +74,14 @@ def attempted(row: Row, step: str, work: Callable[[], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def kept_captures() -> Iterator[None]:
-    """Within it, a module is captured once. Its weights do not change here, and its inputs keep their form."""
+def cheaply() -> Iterator[None]:
+    """Within it, a module is captured once, and short batches are not filled up to hundreds of examples.
+
+    No weights change here, and inputs keep their form, so that a capture stays true. Filled up are batches of one call
+    alike, which a smaller number does as well.
+    """
     made: dict[nn.Module, Capture] = {}
-    capture = named_networks.capture
+    capture, run = named_networks.capture, Activations._run
 
     def kept(network: nn.Module, example: Any, *, kinds: Any = None) -> Capture:
         if network not in made:
@@ -84,6 +91,7 @@ def kept_captures() -> Iterator[None]:
     with (
         unittest.mock.patch.object(named_networks, "capture", kept),
         unittest.mock.patch("modelstitch.cut.capture", kept),
+        unittest.mock.patch.object(Activations, "_run", lambda self, cuts, index, full: run(self, cuts, index, TRAIN)),
     ):
         yield
 
@@ -112,25 +120,35 @@ def cuts_of(captured: Capture) -> Row:
         "legal": len(inner),
         "names": [cut.name for cut in captured.blocks[:FIRST]],
         "kinds": {str(kind): count for kind, count in Counter(cut.kind for cut in inner).most_common()},
-        "unknown": [cut.name for cut in inner if cut.kind == "unknown"],
+        "unknown": [cut.name for cut in captured.blocks if cut.kind == "unknown"],
     }
 
 
 def halves_of(entry: Entry, network: nn.Module, captured: Capture) -> Row:
-    """The offered cuts at which top after bottom is not the network bit for bit."""
+    """The offered cuts at which top after bottom is not the network bit for bit; none of them may be stitched.
+
+    Where torch would fuse whole encoder layers, which changes last digits, the network is compared without that.
+    """
     inputs = drawn(entry, "halves", HALVES)
     with torch.no_grad():
-        wanted = tensors_in(call(network, copied(inputs)))
-        unequal = []
-        for cut in captured.blocks:
-            given = copied(inputs)
-            crossing = call(captured.bottom(cut), given)
-            found = tensors_in(captured.top(cut).after(crossing, side_inputs(given), leaves(given)[0]))
-            if found.keys() != wanted.keys() or not all(torch.equal(found[name], wanted[name]) for name in wanted):
-                unequal.append(cut.name)
-    if not wanted:
-        raise ValueError("the network answers with no tensor, so that nothing was compared")
-    return {"unequal": unequal}
+        plain = tensors_in(call(network, copied(inputs)))
+        with standard_attention():
+            wanted = tensors_in(call(network, copied(inputs)))
+        if not wanted:
+            raise ValueError("the network answers with no tensor, so that nothing was compared")
+        unequal = [cut.name for cut in captured.blocks if not equal(rejoined(captured, cut, copied(inputs)), wanted)]
+    return {"unequal": unequal, "fused": not equal(plain, wanted)}
+
+
+def rejoined(captured: Capture, cut: Cut, inputs: Any) -> dict[str, Tensor]:
+    """What top after bottom answers."""
+    crossing = call(captured.bottom(cut), inputs)
+    return tensors_in(captured.top(cut).after(crossing, side_inputs(inputs), leaves(inputs)[0]))
+
+
+def equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    """Bit for bit, and in the same places."""
+    return found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 def copied(inputs: Any) -> Any:
@@ -151,28 +169,32 @@ def tensors_in(answer: Any, path: str = "") -> dict[str, Tensor]:
     return {place: one for key, part in parts for place, one in tensors_in(part, f"{path}.{key}").items()}
 
 
-def stitched(entry: Entry, network: nn.Module, captured: Capture) -> Row:
-    """Penalties at a middle cut: of the network under itself, and of another seed by the identity and by an affine map."""
-    known = [cut for cut in captured.blocks if cut.kind != "unknown"] or list(captured.blocks)
+def middle(entry: Entry, captured: Capture) -> str:
+    """The offered cut in the middle, of those where it is known where the channels are."""
+    known = [cut.name for cut in captured.blocks if cut.kind != "unknown"]
     if not known:
-        raise StitchError(f"to stitch {entry}", "no cut is offered", "stitch a network through which one tensor passes alone")
-    cut = known[len(known) // 2].name
+        found, do = "no cut of known kind is offered", "stitch a network through which one tensor passes alone"
+        raise StitchError(f"to stitch {entry}", found, do)
+    return known[len(known) // 2]
+
+
+def stitched(entry: Entry, network: nn.Module, cut: str) -> Row:
+    """Penalties at a cut: of the network under itself, and of another seed by the identity and by an affine map."""
     networks = {"A": network, "B": built(entry, entry.make, 1)}
     train, test = (examples(entry, what, n) for what, n in (("train", TRAIN), ("test", TEST)))
 
-    def penalty(way: str, family: ms.Family) -> Any:
-        above = way[-1]
+    def record_of(above: str, family: ms.Family) -> Any:
         record = ms.stitch(f"A@{cut} -> {above}@{cut}", networks, train, test, family=family, by=ms.Direct())
         if record.status != "ok":
-            raise ValueError(record.reason)
+            raise StitchError(str(record), record.reason, "see the record")
         return record
 
-    itself = penalty("A -> A", ms.Identity())
+    itself = record_of("A", ms.Identity())
     first = itself.scores[0]
     row = {"cut": cut, "task": json.loads(itself.task)["name"], "score": first.score, "unit": first.unit}
     row["self"] = [first.penalty, first.low, first.high]
     for name, family in (("identity", ms.Identity()), ("affine", ms.Affine())):
-        row[name] = penalty("A -> B", family).scores[0].penalty
+        row[name] = record_of("B", family).scores[0].penalty
     return row
 
 

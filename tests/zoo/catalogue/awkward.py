@@ -225,7 +225,9 @@ class Sometimes(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.more, self.b, self.head = (nn.Linear(*s) for s in ((6, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH), (WIDTH, 3)))
+        self.a, self.more, self.b, self.head = (
+            nn.Linear(*s) for s in ((6, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH), (WIDTH, 3))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.a(x).relu()
@@ -391,7 +393,9 @@ def reparametrised() -> nn.Module:
 
 def lazy() -> nn.Module:
     """Layers that learn their sizes from a first call."""
-    network = nn.Sequential(nn.LazyConv2d(WIDTH, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.LazyLinear(3))
+    network = nn.Sequential(
+        nn.LazyConv2d(WIDTH, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.LazyLinear(3)
+    )
     network(torch.zeros(2, 3, 8, 8))
     return network
 
@@ -448,7 +452,13 @@ def _widened(name: str, make: Any, inputs: Draw, targets: Any = THREE) -> Entry:
 
 ENTRIES = [
     _one("LSTM", partial(Recurrent, nn.LSTM), SERIES, THREE, partial(Recurrent, nn.LSTM, 20)),
-    _one("GRU, both ways", partial(Recurrent, nn.GRU, bidirectional=True), SERIES, THREE, partial(Recurrent, nn.GRU, 20, bidirectional=True)),
+    _one(
+        "GRU, both ways",
+        partial(Recurrent, nn.GRU, bidirectional=True),
+        SERIES,
+        THREE,
+        partial(Recurrent, nn.GRU, 20, bidirectional=True),
+    ),
     _one("LSTM of 300 steps", partial(Recurrent, nn.LSTM), numbers(300, 5)),
     _one("packed sequences", Packed, ragged),
     _one("time on the first axis", TimeFirst, SERIES),

@@ -25,7 +25,7 @@ class Entry:
         targets: of those inputs; without them its answers are imitated.
         wide: builds it with other numbers of channels, and else nothing changed.
         cannot: what the library says, in part, where the network cannot be captured or stitched.
-        unknown: the legal cuts of which nothing in the network says where the channels are.
+        unknown: the offered cuts of which nothing in the network says where the channels are.
         quarter: one of those that every check looks at.
     """
 
