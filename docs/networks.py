@@ -96,10 +96,17 @@ def _cells(row: Row) -> list[str]:
         f"{row['offered']} of {row['legal']}",
         ", ".join(f"`{name}`" for name in row["names"]) + more,
         kinds,
-        "–" if "unequal" not in row else "equal" if _whole(row) else f"differ at {len(row['unequal'])}",
+        _halves(row),
         f"{TASKS[row['task']].title}, `{row['cut']}`" if _stitched(row) else "–",
         _axes(row),
     ]
+
+
+def _halves(row: Row) -> str:
+    if "unequal" not in row:
+        return "–"
+    different = ", ".join(f"`{name}`" for name in row["unequal"])
+    return f"differ at {different}" if different else "equal, unfused" if row["fused"] else "equal"
 
 
 def _name(row: Row) -> str:
@@ -116,7 +123,11 @@ def _axes(row: Row) -> str:
 
 def _refused(found: list[Row]) -> str:
     lines = [
-        [f"{row['source']}: {_name(row)}", _STEPS[step], "<br>".join(_plain(line) for line in text.splitlines())]
+        [
+            f"{row['source']}: {_name(row)}",
+            _STEPS.get(step, step),
+            "<br>".join(_plain(line) for line in text.splitlines()),
+        ]
         for row in found
         for step, text in row["cannot"].items()
     ]

@@ -1,4 +1,4 @@
-"""What these tests need beside the library: timm, torchvision and transformers; `make zoo` installs them. No download."""
+"""What these tests need beside the library, timm, torchvision and transformers, is what `make zoo` installs."""
 
 import operators  # noqa: F401
 import pytest

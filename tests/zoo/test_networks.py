@@ -26,8 +26,11 @@ MADE = {"device", "threads", "versions", "commit", "created"}
 def broken(entry, row):
     """The laws that a row breaks."""
     found = []
-    if row.get("unequal"):
-        found.append(f"halves differ from the network at {row['unequal']}")
+    unequal = row.get("unequal", [])
+    if tuple(unequal) != entry.unequal:
+        found.append(f"halves differ from the network at {unequal}, expected at {entry.unequal}")
+    if missed := [cut for cut in unequal if f"self-stitch at {cut}" not in row["cannot"]]:
+        found.append(f"stitched in spite of it at {missed}")
     if row.get("self", [0.0] * 3) != [0.0] * 3:
         found.append(f"a self-stitch loses {row['self']}")
     if tuple(row.get("unknown", ())) != entry.unknown:

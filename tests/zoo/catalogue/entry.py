@@ -24,6 +24,8 @@ class Entry:
         inputs: what it is called with.
         targets: of those inputs; without them its answers are imitated.
         wide: builds it with other numbers of channels, and else nothing changed.
+        unequal: the offered cuts whose halves do not make it whole, since it goes another way than when it was
+            captured; stitching must refuse them.
         cannot: what the library says, in part, where the network cannot be captured or stitched.
         unknown: the offered cuts of which nothing in the network says where the channels are.
         quarter: one of those that every check looks at.
@@ -35,6 +37,7 @@ class Entry:
     inputs: Draw
     targets: Callable[[Any, Generator], Any] | None = None
     wide: Callable[[], nn.Module] | None = None
+    unequal: tuple[str, ...] = ()
     cannot: str = ""
     unknown: tuple[str, ...] = ()
     quarter: bool = False

@@ -84,9 +84,7 @@ def residual(**told: Any) -> nn.Module:
 
 def body(*layers: str) -> nn.Module:
     """A residual network without its head, several of whose maps are given."""
-    return IntermediateLayerGetter(
-        residual(), {layer: name for layer, name in zip(layers, ("out", "aux"), strict=False)}
-    )
+    return IntermediateLayerGetter(residual(), dict(zip(layers, ("out", "aux"), strict=False)))
 
 
 def fully_convolutional() -> nn.Module:
