@@ -30,7 +30,7 @@ from modelstitch.support.seeding import generator, seeded
 from modelstitch.support.tensors import call, leaves
 from widths import compared_captures
 
-TRAIN, TEST, HALVES = 24, 16, 3
+TRAIN, TEST, HALVES = 12, 8, 3
 """How many examples a stitch is fitted on, measured on, and how many the halves are compared on."""
 FIRST = 4
 """How many names of cuts a row holds."""
