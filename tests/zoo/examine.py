@@ -24,7 +24,7 @@ from modelstitch.activations.run import Activations
 from modelstitch.cut import Capture, Cut
 from modelstitch.cut.frozen import standard_attention
 from modelstitch.data import side_inputs
-from modelstitch.errors import StitchError
+from modelstitch.errors import NumericalFailure, StitchError
 from modelstitch.networks import network as named_networks
 from modelstitch.support.seeding import generator, seeded
 from modelstitch.support.tensors import call, leaves
@@ -186,7 +186,9 @@ def stitched(entry: Entry, network: nn.Module, cut: str) -> Row:
     def record_of(above: str, family: ms.Family) -> Any:
         record = ms.stitch(f"A@{cut} -> {above}@{cut}", networks, train, test, family=family, by=ms.Direct())
         if record.status != "ok":
-            raise StitchError(str(record), record.reason, "see the record")
+            raise NumericalFailure(
+                f"to measure {record.stitching}", record.reason.replace("\n", "; "), "see the reason"
+            )
         return record
 
     itself = record_of("A", ms.Identity())

@@ -103,7 +103,6 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], Draw, Any]] = [
         SENTENCE,
         None,
     ),
-    ("ElectraModel", TEXT | {"embedding_size": 16}, WIDE, SENTENCE, None),
     (
         "ModernBertForSequenceClassification",
         TEXT | SIGHT | {"cls_token_id": 1, "sep_token_id": 2},
@@ -118,10 +117,8 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], Draw, Any]] = [
     ("Qwen2ForCausalLM", LLAMA, WIDE, SENTENCE, same),
     ("Qwen3ForCausalLM", LLAMA | {"head_dim": 8}, WIDE, SENTENCE, same),
     ("MistralForCausalLM", LLAMA, WIDE, SENTENCE, same),
-    ("MixtralForCausalLM", LLAMA | {"num_local_experts": 2}, WIDE, SENTENCE, same),
     ("GemmaForCausalLM", LLAMA | {"head_dim": 8}, WIDE, SENTENCE, same),
     ("PhiForCausalLM", TEXT, WIDE, SENTENCE, same),
-    ("BloomForCausalLM", {"hidden_size": 32, "n_head": 4, "n_layer": 2, "vocab_size": 50}, WIDE, SENTENCE, same),
     (
         "MambaForCausalLM",
         {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2, "vocab_size": 50, "time_step_rank": 2},
@@ -170,14 +167,13 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], Draw, Any]] = [
     ("FocalNetModel", FOCAL, {"embed_dim": 24}, IMAGE, None),
     (
         "MobileViTModel",
-        {"image_size": 32, "hidden_sizes": [16, 24, 32]},
+        {"image_size": 32, "hidden_sizes": [16, 24, 32], "initializer_range": 0.2},
         {"hidden_sizes": [24, 32, 40], **NECK},
         IMAGE,
         None,
     ),
     ("SamVisionModel", SAM, WIDE, IMAGE, None),
     ("Wav2Vec2ForSequenceClassification", WAVE | SIGHT | {"classifier_proj_size": 16}, WIDE, SOUND, labels(3)),
-    ("HubertModel", WAVE, WIDE, SOUND, None),
     ("WhisperEncoder", WHISPER, {"d_model": 48}, numbers(8, 20), None),
     (
         "WhisperForConditionalGeneration",
@@ -195,6 +191,12 @@ def built(name: str, told: dict[str, Any]) -> nn.Module:
     return made(made.config_class(**told)).eval()
 
 
+# What the library says of those that it refuses.
+REFUSED = {
+    "DebertaModel": "which crosses there does not tell",
+    "SegformerForSemanticSegmentation": "it fails when it is run by hooks",
+}
+
 ENTRIES = [
     Entry(
         "transformers",
@@ -203,6 +205,7 @@ ENTRIES = [
         inputs,
         targets,
         partial(built, name, {**narrow, **wide}) if wide else None,
+        cannot=REFUSED.get(name, ""),
     )
     for name, narrow, wide, inputs, targets in ROWS
 ]
