@@ -67,8 +67,9 @@ def _totals(found: list[Row]) -> str:
     }
     parts = {**{source: _of(found, source) for source in SOURCES}, "all": found}
     lines = [[name, *(str(sum(map(asks, part))) for part in parts.values())] for name, asks in questions.items()]
-    seen = sum(row.get("offered", 0) for row in found), sum(row.get("legal", 0) for row in found)
-    below = f"Halves were compared at all {seen[0]:,} cuts offered, out of {seen[1]:,} legal ones. {_made(found)}"
+    compared = sum(row["offered"] for row in found if "unequal" in row)
+    legal = sum(row.get("legal", 0) for row in found)
+    below = f"Halves were compared at {compared:,} cuts, one a block, of {legal:,} legal ones. {_made(found)}"
     return f"{_table(['', *parts], lines)}\n\n{below}"
 
 
