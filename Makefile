@@ -1,8 +1,8 @@
 # Everything runs from .venv, which any target makes on first use; no activation, nothing outside this folder.
 PYTHON ?= python3
 BIN := .venv/bin
-BENCHMARKS := whole_sweep scaling profile_sweep all_pairs_cka
-ZOO := PYTHONPATH=.zoo $(BIN)/python -m pytest
+BENCHMARKS := whole_sweep scaling profile_sweep all_pairs_cka extract
+ZOO := PYTHONPATH=.zoo $(BIN)/python
 
 .PHONY: help demo test check bench zoo zoo-quarter docs lock clean
 
@@ -13,7 +13,7 @@ demo: .venv/.stamp  ## train two small networks, stitch them at every cut, draw 
 	$(BIN)/modelstitch demo
 
 test: .venv/.stamp  ## run the tests, README and doc examples included
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/.stamp  ## lint, format, types, a quarter of the networks of others, tests
 	$(BIN)/ruff check
@@ -22,15 +22,15 @@ check: .venv/.stamp  ## lint, format, types, a quarter of the networks of others
 	@$(MAKE) --no-print-directory zoo-quarter
 	@$(MAKE) --no-print-directory test
 
-bench: .venv/.stamp  ## time everything against its floor, the naive way and published packages; about 15 minutes
+bench: .venv/.stamp .zoo/.stamp  ## time everything against its floor, the naive way and published packages; about 20 minutes
 	$(BIN)/python -m pip install -q -c requirements.lock -r benchmarks/requirements.txt
-	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(if $(OUT),--out $(OUT)/$$name.json); done
+	set -e; for name in $(BENCHMARKS); do $(ZOO) benchmarks/$$name.py $(if $(OUT),--out $(OUT)/$$name.json); done
 
 zoo: .zoo/.stamp  ## test on networks of timm, torchvision and transformers; about 20 minutes
-	$(ZOO) tests/zoo
+	$(ZOO) -m pytest tests/zoo
 
 zoo-quarter: .zoo/.stamp  ## the same on a quarter of these networks; about a minute
-	$(ZOO) tests/zoo/test_networks.py -m quarter
+	$(ZOO) -m pytest tests/zoo/test_networks.py -m quarter
 
 docs: .venv/.stamp  ## redraw the figures and tables of README and docs from results/
 	$(BIN)/python docs/build.py

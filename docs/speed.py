@@ -37,6 +37,8 @@ def tables() -> dict[str, str]:
         "scaling": _scaling(record("scaling")),
         "profile": _profile(record("profile_sweep")),
         "all_pairs": _all_pairs(record("all_pairs_cka")),
+        "extract": _extract(record("extract")),
+        "in_place": _in_place(record("extract")),
         "short_schedule": _short_schedule(_from_every_start(schedules(), True)),
         "default": _short_schedule(_from_every_start(schedules(), False)),
         "longer": _longer(ms.open_records(RESULTS / "short_schedule" / "longer.jsonl").to_pandas()),
@@ -139,6 +141,42 @@ def _all_pairs(found: dict[str, Any]) -> str:
     )
     head = ["way", "seconds", "over floor", "over ours", "peak, MB", "largest difference from ours"]
     return _table(head, rows, below)
+
+
+def _extract(found: dict[str, Any]) -> str:
+    """A row for each cut and way: milliseconds a batch, beside the two hooks."""
+    rows = []
+    for row in (one for one in found["rows"] if one["what"] == "time"):
+        place = [row["network"], f"`{row['cut']}`", row["way"]]
+        if row["reason"]:
+            rows.append([*place, "cannot", "–", "–", "–"])
+            continue
+        ratios = [f"{row[name]:.2f}" for name in ("over_hook", "over_stopping_hook")]
+        rows.append([*place, f"{row['milliseconds']:.0f}", *ratios, f"{row['preparing_seconds']:.1f}"])
+    setting = found["setting"]
+    packages = ", ".join(f"{name} {number}" for name, number in setting["packages"].items())
+    reasons = {f"{one['way']} on {one['network']}: `{one['reason']}`" for one in found["rows"] if one["reason"]}
+    apart = max(one["largest_difference"] for one in found["rows"] if "largest_difference" in one)
+    below = (
+        f"Batches of {setting['texts']} texts of {setting['tokens']} tokens, and of {setting['images']} images of "
+        f"224 x 224. Medians of {setting['rounds']} rounds in which all ways took turns. All ways that can give the "
+        f"same values{', bit for bit' if apart == 0 else f' within {apart:.0e}'}. Preparing includes a copy of the "
+        f"network for all but ours. Cannot: {'; '.join(sorted(reasons)) or 'none'}. "
+        f"{packages}; {_where(found)}"
+    )
+    head = ["network", "cut", "way", "ms a batch", "over hook", "over stopping hook", "preparing, s"]
+    return _table(head, rows, below)
+
+
+def _in_place(found: dict[str, Any]) -> str:
+    """A row for each way: which share of a norm's values is wrong, asked for alone and beside a later block."""
+    rows = [one for one in found["rows"] if one["what"] == "in-place"]
+    asked = list(dict.fromkeys(one["beside"] for one in rows))
+    told = {(one["way"], one["beside"]): "cannot" if one["reason"] else f"{100 * one['wrong']:.0f} %" for one in rows}
+    ways = list(dict.fromkeys(one["way"] for one in rows))
+    head = ["way", *(f"`{rows[0]['cut']}` asked for {f'beside `{one}`' if one else 'alone'}" for one in asked)]
+    below = f"Share of the values that are not what the norm gave. {rows[0]['network']} of torchvision."
+    return _table(head, [[way, *(told[way, one] for one in asked)] for way in ways], below)
 
 
 def schedules() -> pd.DataFrame:

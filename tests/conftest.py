@@ -5,11 +5,10 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
-
-from captures import share_captures
 
 settings.register_profile("modelstitch", deadline=None)
 settings.load_profile("modelstitch")
@@ -44,7 +43,15 @@ def _few_resamples(monkeypatch):
     monkeypatch.setattr(penalty, "_counts", lambda n, seed, resamples: counts(n, seed, min(resamples, 50)))
 
 
-@pytest.fixture
-def _shared_captures(monkeypatch):
-    """Networks that are alike are captured once, in a test that calls the library many times."""
-    share_captures(monkeypatch)
+@pytest.fixture(autouse=True, scope="session")
+def _graphs_kept():
+    """All graphs that tests export are kept: the same networks are cut in many files."""
+    import_module("modelstitch.cut.blueprint")._KEPT = 1000
+
+
+@pytest.fixture(scope="module")
+def _shapes_unchecked():
+    """For laws tried on thousands of draws: most of the time would go into shapes that every other test checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

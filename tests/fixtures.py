@@ -479,11 +479,13 @@ NETWORKS = {
     "windowed": Tiny(
         Windowed, images, {"norm": "tokens", "blocks.0": "tokens", "blocks.1": "tokens", "mean": "vector"}
     ),
-    "text": Tiny(Text, sentences, {"add": "tokens", "blocks.0": "tokens", "blocks.1": "tokens", "select": "vector"}),
+    "text": Tiny(
+        Text, sentences, {"embed.add": "tokens", "blocks.0": "tokens", "blocks.1": "tokens", "select": "vector"}
+    ),
     "mobile": Tiny(
         Mobile,
         images,
-        {"silu": "map"}
+        {"bn1.silu": "map"}
         | {f"blocks.{stage}.{block}": "map" for stage in (0, 1) for block in (0, 1)}
         | {"conv_head.silu": "map", "pool": "map"},
     ),
@@ -494,7 +496,7 @@ NETWORKS = {
         {"max_pool2d": "map", "conv2.relu": "map", "fc1.relu": "vector", "fc2": "vector"},
     ),
     "branchy": Tiny(Branchy, images, {"stem": "map", "block1": "map", "block2": "map"}, replayed=True),
-    "tied": Tiny(Tied, vectors, {"relu": "vector", "same.relu": "vector", "outward": "vector"}),
+    "tied": Tiny(Tied, vectors, {"inward.relu": "vector", "same.relu": "vector", "outward": "vector"}),
     "reparametrised": Tiny(Reparametrised, vectors, {"one": "vector", "two": "vector"}),
-    "structured": Tiny(Structured, vectors, {"relu": "vector", "two.relu": "vector"}),
+    "structured": Tiny(Structured, vectors, {"one.relu": "vector", "two.relu": "vector"}),
 }

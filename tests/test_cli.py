@@ -19,7 +19,6 @@ import pytest
 import torch
 
 import modelstitch as ms
-from captures import share_captures
 from command_line import Ended
 from images import write_tree
 from modelstitch.cli import EXAMPLES, main
@@ -63,13 +62,6 @@ def other():
     torch.manual_seed(1)
     return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _captures():
-    with pytest.MonkeyPatch.context() as patch:
-        share_captures(patch, "modelstitch.cli.examine")
-        yield
 
 
 @pytest.fixture

@@ -89,6 +89,19 @@ def test_every_control_stands_in_a_section_of_its_own(run, store):  # noqa: F811
     assert "55.00 % test error" not in out
 
 
+def test_without_targets_each_bottom_is_told_beside_the_top_whose_answers_are_right(run, tmp_path):  # noqa: F811
+    task = '{"name": "imitation", "by": "kl"}'
+    scores = (dataclasses.replace(SCORES[0], top=0.0, bottom=45.0), dataclasses.replace(SCORES[1], top=0.0))
+    there = Store(tmp_path / "own.sqlite")
+    there.append(record(key="1", task=task, scores=scores))
+    there.append(record(key="2", task=task, scores=scores, bottom_network="B", top_network="A"))
+    out = run("records", tmp_path / "own.sqlite").out
+    assert "A beside B: 45.00 % decisions other than the top's" in out
+    assert "B beside A: 45.00 % decisions other than the top's" in out
+    assert "points of decisions other than the top's, worse than" in out
+    assert "test error" not in out
+
+
 def test_another_score_is_told_with_its_unit(run, tmp_path):  # noqa: F811
     store = Store(tmp_path / "run.sqlite")
     store.append(regression(key="1", measures=MEASURES))

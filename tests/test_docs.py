@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from captures import share_captures
 from command_line import typed
 from modelstitch.support.version import VERSION
 
@@ -62,7 +61,6 @@ def test_python_blocks_print_what_stands_below_them(page: str, blocks: int) -> N
 
 
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    share_captures(monkeypatch)
     (block,) = (text for kind, text in BLOCKS if kind == "sh")
     printed = ""
     for line in block.splitlines():

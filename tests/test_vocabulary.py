@@ -10,7 +10,9 @@ import pytest
 from modelstitch import vocabulary
 from modelstitch.measures import MEASURES as CATALOGUE
 from modelstitch.stitches import FAMILIES
-from modelstitch.vocabulary import MEASURES, spoken
+from modelstitch.support.settings import spelled
+from modelstitch.tasks import Imitation
+from modelstitch.vocabulary import MEASURES, against_top, score_of, spoken, title_of, unit_of
 
 
 def test_families_are_called_by_their_classes():
@@ -57,12 +59,21 @@ def test_what_is_no_setting_is_shown_as_it_stands(text):
     assert spoken(text) == text
 
 
+@pytest.mark.parametrize("by", ["kl", "squared"])
+def test_scores_of_a_task_without_labels_are_called_as_the_task_calls_them(by):
+    task = spelled(Imitation(by))
+    for score in Imitation(by).scores:
+        name = score_of(score.name, task)
+        assert (title_of(name), unit_of(name)) == (score.title, score.unit)
+    assert against_top(task)
+
+
 def test_no_setting_is_none():
     assert spoken("") == "none"
 
 
 def test_its_examples_hold():
-    assert doctest.testmod(vocabulary).failed == 0
+    assert doctest.testmod(vocabulary.said).failed == 0
 
 
 def test_the_list_needs_no_torch():

@@ -13,7 +13,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import modelstitch.comparison.all_pairs as all_pairs
-from captures import share_captures
 from modelstitch.activations import laid_out
 from modelstitch.comparison import calibrate, compare_all
 from modelstitch.cut import Part, capture
@@ -49,13 +48,6 @@ def small(seed):
             ("fc", nn.Linear(6, 10)),
         ]
         return nn.Sequential(OrderedDict(blocks)).eval()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _captures():
-    with pytest.MonkeyPatch.context() as patch:
-        share_captures(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

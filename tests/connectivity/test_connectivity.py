@@ -230,6 +230,7 @@ def numbers():
     return pair, parts
 
 
+@pytest.mark.usefixtures("_few_resamples")
 def test_a_score_of_which_more_is_better_is_held_against_the_lower(numbers):
     networks, (train, test) = numbers
     found = connectivity(*networks, train, test, **ASKED, threshold=0.2)

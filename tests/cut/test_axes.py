@@ -254,11 +254,11 @@ def test_without_evidence_or_with_two_claims_the_kind_is_unknown(network, exampl
     found = capture(network, example).find(cut)
     assert found.kind == "unknown"
     assert found.channels is None
-    told = r"asked: Affine.* from relu .*\nfound: nothing in the network that says which axis .*\ndo:    say it where"
+    told = r"asked: Affine.* from .*relu .*\nfound: nothing in the network that says which axis .*\ndo:    say it where"
     with pytest.raises(ShapeMismatch, match=told):
         Affine().build(found, found)
     assert Identity().obstacle(found, found) is None
-    with pytest.raises(ShapeMismatch, match="the channels at relu"):
+    with pytest.raises(ShapeMismatch, match=r"the channels at .*relu"):
         _ = found.positions
 
 

@@ -38,7 +38,7 @@ def test_a_network_that_counts_its_calls_is_cut_with_the_count_that_it_has():
     for _ in range(2):
         found = [halves.top(cut)(halves.bottom(cut)(x)) for cut in halves.cuts]
     assert int(network.calls) == 0
-    assert [cut.name for cut in halves.cuts] == ["input", "one", "mul", "output"]
+    assert [cut.name for cut in halves.cuts] == ["input", "one", "one.mul", "output"]
     expected = network(x)
     assert int(network.calls) == 1
     assert all(torch.equal(one, expected) for one in found)

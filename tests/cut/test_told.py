@@ -62,6 +62,7 @@ TOLD = {
     "which words are padding": lambda net, ids: (ids != 0)[..., None],
     "the same, as a type": lambda net, ids: ids.bool()[..., None],
     "compared with a number that is a tensor": lambda net, ids: (ids == torch.tensor(3))[..., None].float(),
+    "among several numbers": lambda net, ids: torch.isin(ids, torch.tensor([0, 3, 7])).float()[..., None],
     "how many words": lambda net, ids: (ids != 0).sum(1)[:, None, None] / ids.shape[1],
     "where the last word is": last_word,
     "where the largest id is": lambda net, ids: ids.argmax(1)[:, None, None].float(),
@@ -73,7 +74,15 @@ COUNTS = {
     "the ids as numbers": lambda net, ids: ids[..., None].float(),
     "one of as many as there are words": lambda net, ids: F.one_hot(ids, WORDS)[..., :4],
     "the same, by comparing": lambda net, ids: ids[..., None] == torch.arange(4),
+    "which of some words there are": lambda net, ids: torch.isin(torch.arange(4), ids)[None, None],
+    "the same comparison, in another shape": lambda net, ids: (ids[..., None] == torch.arange(4)).mT.clone().mT,
+    "one of as many as there are words, compared": lambda net, ids: (F.one_hot(ids, WORDS) > 0)[..., :4].float(),
+    "where the largest of as many as there are words is": lambda net, ids: F.one_hot(ids, WORDS).argmax(-1)[..., None],
+    "which pairs of words are equal, in another shape": lambda net, ids: (ids[:, None] == ids[..., None]).any(1)[
+        ..., None
+    ],
     "which pairs of words are equal": lambda net, ids: (ids[:, :, None] == ids[:, None, :]).float().sum(1)[..., None],
+    "the ids sorted": lambda net, ids: ids.sort(1)[0][..., None].float(),
     "a second embedding": lambda net, ids: net.other(ids),
     "the embedding of a position that is told": lambda net, ids: net.place((ids != 0).cumsum(1)),
     "a mask times a weight": lambda net, ids: (ids != 0)[..., None] * net.scale,

@@ -21,7 +21,7 @@ LEGAL = {
     ],
     "twice": ["input", "first", "again.0", "again.1", "again.0:2", "again.1:2", "output"],
     "branchy": ["input", "stem", "block1", "block2", "output"],
-    "structured": ["input", "one", "relu", "two", "two.relu"],
+    "structured": ["input", "one", "one.relu", "two", "two.relu"],
 }
 
 

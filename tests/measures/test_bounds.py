@@ -14,6 +14,8 @@ from laws import normal, pair
 from modelstitch.errors import DataError, StitchError
 from modelstitch.measures import MEASURES
 
+pytestmark = pytest.mark.usefixtures("_shapes_unchecked")
+
 EACH = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 RANGES = {
     **dict.fromkeys(("cka", "cka_rbf", "cca", "svcca", "pwcca", "mutual_knn", "agreement"), (0, 1)),

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from laws import assert_keeps, assert_streams, assert_survives, moved, normal, pair
+from laws import moved, normal, pair
 from sklearn.cross_decomposition import CCA as ScikitCCA
 from sklearn.decomposition import PCA
 
@@ -149,36 +147,11 @@ def test_svcca_asks_for_no_component_more_where_the_share_is_exact():
         assert svcca_from_moments(streamed(turned, y), variance=0.9) < 1e-6
 
 
-@pytest.mark.parametrize("measure", [CCA, SVCCA], ids=["cca", "svcca"])
-@settings(max_examples=30)
-@given(seed=st.integers(0, 1000))
-def test_every_promise_holds_and_nothing_more(measure, seed):
-    assert_keeps(measure, measure.promises, seed)
-
-
-@settings(max_examples=30)
-@given(seed=st.integers(0, 1000))
-def test_the_weighted_mean_holds_its_promises_and_nothing_more(seed):
-    for invariance in PWCCA.promises.invariances:
-        assert moved(PWCCA, invariance, seed) < 1e-7
+def test_the_weighted_mean_moves_with_what_moves_its_weights():
     # Only the weights move, and the law's channels of like variance weigh almost alike: by 10⁻², no more.
     for invariance in INVARIANCES - PWCCA.promises.invariances:
         assert max(moved(PWCCA, invariance, fixed) for fixed in range(5)) > 1e-3
-    assert 0.0 <= PWCCA(*pair(seed)) <= 1.0
     assert max(abs(PWCCA(*pair(fixed)) - PWCCA(*pair(fixed)[::-1])) for fixed in range(5)) > 1e-3
-
-
-@pytest.mark.parametrize("measure", ALL)
-@settings(max_examples=30)
-@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=4))
-def test_any_batching_gives_the_one_shot_value(measure, sizes):
-    assert_streams(measure, sizes)
-    assert_streams(measure, sizes, offset=1e3)
-
-
-@pytest.mark.parametrize("measure", ALL)
-def test_survives(measure):
-    assert_survives(measure)
 
 
 def test_the_weights_are_those_of_x_and_blind_to_any_map_of_y():

@@ -13,6 +13,8 @@ from modelstitch.errors import DataError, SettingError
 from modelstitch.measures import MEASURES, permutation_null
 from modelstitch.support.seeding import generator
 
+pytestmark = pytest.mark.usefixtures("_shapes_unchecked")
+
 N = 40
 
 

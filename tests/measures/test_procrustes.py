@@ -9,9 +9,7 @@ import pytest
 import scipy.linalg
 import scipy.spatial
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from laws import assert_keeps, assert_metric, assert_streams, assert_survives, normal, pair
+from laws import normal, pair
 
 from modelstitch.errors import DataError, NumericalFailure, TooFewRows
 from modelstitch.measures import procrustes
@@ -101,27 +99,6 @@ def test_golden_values():
     # The two coordinates are uncorrelated: as far apart as can be, and not an ulp farther.
     assert procrustes_distance(cross[:, :1], cross[:, 1:]) == math.sqrt(2)
     assert procrustes_angle(cross[:, :1], cross[:, 1:]) == math.pi / 2
-
-
-@pytest.mark.parametrize("measure", BOTH)
-@settings(max_examples=30)
-@given(seed=st.integers(0, 1000))
-def test_every_promise_holds_and_nothing_more(measure, seed):
-    assert_keeps(measure, measure.promises, seed)
-    assert_metric(measure, measure.promises, seed)
-
-
-@pytest.mark.parametrize("measure", BOTH)
-@settings(max_examples=30)
-@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=4))
-def test_any_batching_gives_the_one_shot_value(measure, sizes):
-    assert_streams(measure, sizes)
-    assert_streams(measure, sizes, offset=1e3)
-
-
-@pytest.mark.parametrize("measure", BOTH)
-def test_survives(measure):
-    assert_survives(measure)
 
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-6, 1e-9, 1e-12])

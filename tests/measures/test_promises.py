@@ -14,6 +14,8 @@ import modelstitch.measures
 from modelstitch.errors import SettingError
 from modelstitch.measures import INVARIANCES, MEASURES, Measure, linear_cka, noted
 
+pytestmark = pytest.mark.usefixtures("_shapes_unchecked")
+
 EACH = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 CKA = MEASURES["cka"].promises
 STREAMING = [one for one in MEASURES.values() if one.from_moments is not None or one.streaming is not None]

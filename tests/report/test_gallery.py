@@ -5,6 +5,7 @@ import itertools
 import xml.etree.ElementTree
 
 import pytest
+from altair.utils.schemapi import SchemaValidationError
 from made import frame, grid, layers, nothing, real, record
 
 from modelstitch.errors import SettingError
@@ -65,6 +66,18 @@ def test_one_bottom_a_top_is_no_map():
 def test_many_lines_begin_with_one_setting():
     few, many = Names("AB", ("x", "y")), Names("ABCDEFGH", ("x", "y"))
     assert (few.setting, many.setting) == ("", "x")
+
+
+@pytest.mark.parametrize("findings", [layers, real])
+def test_charts_are_what_vega_lite_says_a_chart_is(findings):
+    charts = Gallery(findings()).screen()
+    assert charts
+    for chart in charts.values():
+        chart.to_dict(context={"pre_transform": False})
+    wrong = next(iter(charts.values())).copy()
+    wrong.layer[0].mark.type = "pint"
+    with pytest.raises(SchemaValidationError, match="pint"):
+        wrong.to_dict(context={"pre_transform": False})
 
 
 def test_charts_carry_no_rows_and_no_name_in_an_expression():

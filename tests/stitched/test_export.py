@@ -3,11 +3,14 @@
 import pytest
 import torch
 from test_saved import THREE, masks, pictures, stitched_of
+from torch import nn
 
 from fixtures import answer, captured
+from modelstitch.cut import capture
 from modelstitch.errors import CannotExport, SettingError
 from modelstitch.stitched import Stitched, export
-from modelstitch.stitches import Identity
+from modelstitch.stitches import Affine, Identity
+from modelstitch.support.seeding import generator, seeded
 from modelstitch.support.tensors import call, leaves
 
 
@@ -59,6 +62,55 @@ def test_a_replayed_network_is_not_exported(tmp_path):
     stitched = Stitched(halves.bottom(cut), Identity().build(cut, cut), halves.top(cut))
     with pytest.raises(CannotExport, match=r"cannot be exported: torch\.export refuses it"):
         stitched.export(tmp_path / "net.pt2")
+
+
+class Padded(nn.Module):
+    """Words to vectors; padding, which is word 0, is left out of the mean at the end."""
+
+    def __init__(self, among):
+        super().__init__()
+        self.among = among
+        self.embed, self.one, self.head = nn.Embedding(11, 4), nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, ids):
+        h = torch.relu(self.one(self.embed(ids)))
+        padding = torch.isin(ids, torch.tensor([0, 7])) if self.among else ids == 0
+        real = ~padding[..., None]
+        return self.head((h * real).sum(1) / real.sum(1))
+
+
+def padded(among):
+    with seeded("padded"):
+        networks = [Padded(among).eval().requires_grad_(False) for _ in "ab"]
+    a, b = (capture(one, torch.ones(2, 6, dtype=torch.long)) for one in networks)
+    assert b.top("one").takes_main
+    return Stitched(a.bottom("one"), Affine().build(a.find("one"), b.find("one")), b.top("one")).eval()
+
+
+def test_what_onnx_has_no_operator_for_is_refused(tmp_path):
+    with pytest.raises(CannotExport, match=r"found: a network that ONNX cannot express: .*\ndo:    export it to \.pt2"):
+        padded(among=True).export(tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("ending", "among"), [("pt2", True), ("onnx", False)])
+def test_a_top_that_takes_ids_is_exported_with_what_it_reads_off_them(ending, among, tmp_path):
+    import onnxruntime
+
+    stitched = padded(among)
+    stitched.export(tmp_path / f"net.{ending}")
+    for rows, length in ((1, 6), (4, 3)):
+        ids = torch.randint(1, 11, (rows, length), generator=generator("ids", rows))
+        ids[:, -1] = 0
+        if ending == "pt2":
+            found = torch.export.load(tmp_path / "net.pt2").module()(ids)
+        else:
+            session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+            found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: ids.numpy()})[0])
+        check_close(found, answer(stitched, ids))
+        other = ids.clone()
+        other[:, -1] = 5
+        assert (answer(stitched, other) - answer(stitched, ids)).abs().max() > 1e-3, "padding is seen"
 
 
 def test_another_ending_is_refused(tmp_path):

@@ -187,13 +187,11 @@ def test_without_controls_and_at_every_cut(networks):
 # Same answer, whatever the company
 
 
-@pytest.mark.usefixtures("_shared_captures")
 def test_a_stitching_alone_is_the_one_in_the_sweep(networks, records):
     for record in records.only(control=""):
         assert_same_records([stitch(record.stitching, networks, TRAIN, TEST, by=BY)], [record])
 
 
-@pytest.mark.usefixtures("_shared_captures")
 def test_the_default_and_the_same_by_hand_are_one_record(networks):
     asked = ("A@layer1 -> B@layer1", networks, TRAIN, TEST)
     found = stitch(*asked, by=TaskLoss(batch_size=32, learning_rate=0.01))
@@ -216,7 +214,6 @@ def test_the_same_call_gives_the_same_records_and_touches_nothing(networks, reco
     assert not any(p.grad is not None or not p.requires_grad for network in copies for p in network.parameters())
 
 
-@pytest.mark.usefixtures("_shared_captures")
 @pytest.mark.parametrize("memory", [0.0, 1.0])
 def test_neither_room_for_activations_nor_a_cache_changes_a_record(networks, memory, tmp_path):
     by = TaskLoss(epochs=2, batch_size=16)
@@ -260,7 +257,6 @@ class Interrupted(Store):
         super().append(record, stitch)
 
 
-@pytest.mark.usefixtures("_shared_captures")
 def test_killed_and_resumed_is_uninterrupted(networks, records, tmp_path):
     path = tmp_path / "records.sqlite"
     with pytest.raises(KeyboardInterrupt):

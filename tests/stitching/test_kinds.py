@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from modelstitch.comparison import calibrate, compare_all
 from modelstitch.cut import capture
 from modelstitch.errors import NetworkNotFound, ShapeMismatch
 from modelstitch.matching import Direct
+from modelstitch.networks import Network, doors
 from modelstitch.stitching import stitch, stitch_all
 
 
@@ -74,3 +76,31 @@ def test_kinds_of_networks_that_were_not_given_are_refused():
     a, b = two_networks()
     with pytest.raises(NetworkNotFound, match=r"no network 'C'\ndo:    write them as {'A@CUT': 'map'}"):
         stitch_all(a, b, TRAIN, TEST, kinds={"C@relu": "map"}, **SETTING)
+
+
+def test_a_network_that_knows_its_kinds_keeps_them_in_every_call():
+    a, b = (Network(name, one, kinds={"relu": "tokens"}) for name, one in zip("AB", two_networks(), strict=True))
+    found = stitch_all(a, b, TRAIN, TEST, every=True, controls=(), **SETTING)
+    assert [(one.bottom_kind, one.top_kind) for one in found if one.bottom_cut == "relu"] == [("tokens", "tokens")] * 2
+    one = stitch("A@relu -> B@relu", {"A": a, "B": b}, TRAIN, TEST, kinds={"A@relu": "map", "B@relu": "map"}, **SETTING)
+    assert (one.bottom_kind, one.top_kind) == ("map", "map"), "what the call says comes last"
+    assert doors.capture(a, TRAIN[0]).find("relu").kind == "tokens"
+    assert doors.bottom(a, "relu", TRAIN[0]).cut.kind == "tokens"
+    assert doors.top(a, "relu", TRAIN[0], kind=1).cut.kind == 1
+
+
+def test_activations_are_compared_at_a_cut_of_unknown_kind_where_the_user_says_it():
+    a, b = two_networks()
+    at, shared = (["relu"], ["relu"]), {"layout": "pool", "measures": ["procrustes"]}
+    with pytest.raises(ShapeMismatch, match="nothing in the network that says which axis"):
+        compare_all(a, b, TEST, cuts=at, **shared)
+    found = {}
+    for kind in ("map", 1, "tokens"):
+        said = {"A@relu": kind, "B@relu": "map"}
+        found[kind] = compare_all(a, b, TEST, cuts=at, kinds=said, **shared)[0].value
+        (null,) = calibrate(a, b, ("relu", "relu"), TEST, kinds=said, permutations=20, **shared)
+        assert null.value == pytest.approx(found[kind])
+    # Nothing below the cut is learnt: both have the same activations there.
+    assert found["map"] == pytest.approx(0, abs=1e-3)
+    assert found[1] > 0.1
+    assert found["tokens"] > 0.1

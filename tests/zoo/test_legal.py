@@ -93,7 +93,7 @@ NETWORKS = {
     "T5EncoderModel": (
         lambda: Reading(transformers.T5EncoderModel(transformers.T5Config(**T5))),
         ids,
-        ["network.encoder.dropout", *numbered("network.encoder.block"), "sum"],
+        ["network.encoder.embed_tokens", *numbered("network.encoder.block"), "sum"],
     ),
     "CLIPTextModelWithProjection": (
         lambda: transformers.CLIPTextModelWithProjection(
@@ -112,13 +112,13 @@ NETWORKS = {
     "WhisperEncoder": (
         lambda: WhisperEncoder(transformers.WhisperConfig(**WHISPER)),
         sounds,
-        ["gelu", "add", *numbered("layers")],
+        ["conv1.gelu", "conv2.add", *numbered("layers")],
     ),
     "TransformerEncoder": (Encoder, ids, ["embed", *numbered("layers.layers"), "mean"]),
     "ConvMixer": (
         lambda: ConvMixer(16, 4, kernel_size=3, patch_size=4, num_classes=5),
         images,
-        ["stem", *numbered("blocks", 4), "head_drop"],
+        ["stem", *numbered("blocks", 4), "global_pool"],
     ),
     "SwinTransformer": (
         lambda: SwinTransformer(
@@ -127,7 +127,7 @@ NETWORKS = {
         images,
         [
             *("patch_embed", "layers.0.blocks.0", "layers.0.blocks.1", "layers.1.downsample"),
-            *("layers.1.blocks.0", "layers.1.blocks.1", "head.drop"),
+            *("layers.1.blocks.0", "layers.1.blocks.1", "head.global_pool"),
         ],
     ),
 }

@@ -40,9 +40,9 @@ def encoder(folder, seed, kind="BertForSequenceClassification", words=WORDS):
     return f"hf:{folder}"
 
 
-def image_model(folder, **processor):
-    torch.manual_seed(0)
-    model = transformers.ViTForImageClassification(transformers.ViTConfig(num_labels=3, **VIT))
+def image_model(folder, labels=3, seed=0, **processor):
+    torch.manual_seed(seed)
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(num_labels=labels, **VIT))
     model.save_pretrained(folder)
     told = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4], "size": {"height": 8, "width": 8}, **processor}
     (folder / "preprocessor_config.json").write_text(json.dumps(told))
@@ -306,6 +306,37 @@ def test_a_folder_of_images_for_two_models(tmp_path, capsys):
     many = R18.replace("classes=3", "classes=9")
     assert run("stitch", many, many, *told) == 2
     assert "as_samples(…, classes=9); the task imitation reads no labels" in capsys.readouterr().err
+
+
+def test_networks_without_weights_are_built_for_the_classes_of_the_data(tmp_path, capsys):
+    write_tree(tmp_path / "flowers", 8, 6)
+    told = ("--data", "image_folder", "--data-folder", tmp_path / "flowers", "--by", "direct", "--no-controls")
+    a, b = "timm:resnet18?size=32", "timm:resnet10t?size=32"
+    assert run("stitch", a, b, *told) == 0
+    out, err = capsys.readouterr()
+    assert f" -> {b}&classes=3@layer1" in out
+    assert f"\n{a}&classes=3@layer1.1 -> " in out.replace("\n ", "\n")
+    assert f"{a}&classes=3: " in out
+    assert "test error" in out
+    assert f"{a} is built for the 3 classes of the data: {a}&classes=3" in err
+    assert err.count("it has learnt nothing") == 2
+    assert run("stitch", f"{a}@layer1.0 -> {a}@layer1.1", *told[:-1]) == 0
+    assert f"{a}&classes=3@layer1.0 -> {a}&classes=3@layer1.1" in capsys.readouterr().out
+
+
+def test_published_networks_of_other_classes_are_judged_by_their_own_answers(tmp_path, capsys):
+    write_tree(tmp_path / "flowers", 8, 6)
+    told = ("--data", "image_folder", "--data-folder", tmp_path / "flowers", "--by", "direct", "--no-controls")
+    a, b = (image_model(tmp_path / name, labels=5, seed=seed) for seed, name in enumerate(("one", "two")))
+    assert run("stitch", a, b, *told) == 0
+    out, err = capsys.readouterr()
+    assert "5 scores an example for 3 classes: these networks were trained for other answers" in err
+    assert "--task imitation" in err
+    assert "decisions other than the top's" in out
+    assert "test error" not in out
+    assert f"one = {a} beside two = {b}: " in out
+    assert run("stitch", a, b, *told, "--task", "classification") == 0
+    assert "test error" in capsys.readouterr().out, "whoever insists is believed"
 
 
 def test_cuts_of_a_model_need_no_shape(capsys, recwarn):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from modelstitch.cli import inputs, show
-from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Seed, Text, Threads
+from modelstitch.cli.options import Data, DataFolder, Device, ImageSize, Json, Kind, Seed, Text, Threads
 from modelstitch.errors import SettingError
 
 _NETWORKS = "Two networks, for every cut against every cut; or two cuts: 'A@layer2.1' 'B@layer3.0'."
@@ -32,6 +32,7 @@ def compare(
     compute: Device = None,
     threads: Threads = None,
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
+    kind: Kind = None,
     figure: Annotated[list[Path] | None, typer.Option(help="A heat-map: .png, .svg, .pdf or .html.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -42,16 +43,17 @@ def compare(
     cuts = [cut for _, cut in places if cut]
     _check(cuts, null, every, figures)
     inputs.use_threads(threads)
-    loaded = inputs.networks_of([network for network, _ in places])
+    loaded = inputs.networks_of(references := [network for network, _ in places])
     split, loaded = inputs.data_for(loaded, inputs.Named(data, data_folder, image_size, text=text))
     first, second, test = loaded[0].module, loaded[1].module, split.test
     measures = [name.strip() for name in measure.split(",")]
     asked: dict[str, Any] = {"measures": measures, "layout": layout, "sample": sample, "compute": compute}
+    names, at = (loaded[0].name, loaded[1].name), (cuts[:1], cuts[1:]) if cuts else None
+    asked |= {"kinds": inputs.kinds_of(kind or [], loaded, references), "names": names}
     if null is not None:
         show.nulls(calibrate(first, second, (cuts[0], cuts[1]), test, permutations=null, seed=seed, **asked), as_json)
         return
-    names, at = (loaded[0].name, loaded[1].name), (cuts[:1], cuts[1:]) if cuts else None
-    found = compare_all(first, second, test, cuts=at, every=every, names=names, **asked)
+    found = compare_all(first, second, test, cuts=at, every=every, **asked)
     show.compared(found, as_json)
     show.drawn(found, figures)
 

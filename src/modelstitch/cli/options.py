@@ -36,6 +36,14 @@ Text = Annotated[
 ]
 Label = Annotated[str | None, typer.Option(help="Of a file: the column of targets; by default one called label.")]
 TestData = Annotated[str | None, typer.Option(help="A second file to measure on; by default a fifth is held out.")]
+Kind = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="NETWORK@CUT=KIND",
+        help="Where the channels are at a cut whose kind is unknown: map, tokens or a number; may be repeated.",
+    ),
+]
 Device = Annotated[
     Compute | None,
     # Not the parser makes it: typer would put an error of its own in the place of one that is a ValueError.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from modelstitch.cli.options import (
     Device,
     ImageSize,
     Json,
+    Kind,
     Label,
     Limit,
     Seed,
@@ -24,7 +26,7 @@ from modelstitch.cli.options import (
     Threads,
 )
 from modelstitch.cli.processes import shared
-from modelstitch.errors import SettingError
+from modelstitch.errors import SettingError, TaskMismatch
 from modelstitch.vocabulary import FAMILIES, MATCHINGS, TASKS
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def stitch(
     cache: Annotated[Path | None, typer.Option(help="Keep up to 20 GB of activations here for later calls.")] = None,
     limit: Limit = None,
     every: Annotated[bool, typer.Option("--all", help="All legal cuts instead of one a block.")] = False,
+    kind: Kind = None,
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
     out: Annotated[Path | None, typer.Option(help="A store: gets each record once measured; resumes.")] = None,
     figure: Annotated[list[Path] | None, typer.Option(help=_FIGURE)] = None,
@@ -81,10 +84,38 @@ def stitch(
 ) -> None:
     """Stitch two networks and measure the penalty: how much worse the stitched network is than the top's own."""
     figures, one, setting = inputs.figures_of(figure or []), _only(networks, every, no_controls), _setting(locals())
-    loaded = inputs.networks_of(references := list(dict.fromkeys([one.bottom, one.top])) if one else networks)
-    (split, loaded), setting["store"] = inputs.data_for(loaded, _named(locals())), inputs.store_of(out)
-    records = _one(one, loaded, split, setting) if one else _all(loaded, split, every, no_controls, setting)
-    _end(records, dict(zip([each.name for each in loaded], references, strict=True)), figures, as_json)
+    split, loaded = inputs.data_for(inputs.networks_of(found := _two(one, networks)), _named(locals()), found)
+    run = partial(_one, one, loaded, split) if one else partial(_all, loaded, split, every, no_controls)
+    _end(_judged(run, setting, loaded, found), _places(loaded, found), figures, as_json)
+
+
+def _two(one: Stitching | None, networks: list[str]) -> list[str]:
+    """The references of the networks: those of a stitching, one where both are the same, or those that were named."""
+    return list(dict.fromkeys([one.bottom, one.top])) if one else networks
+
+
+def _judged(
+    run: Callable[[dict[str, Any]], Any], setting: dict[str, Any], loaded: Sequence[Network], references: Sequence[str]
+) -> Any:
+    """The records; where published networks were trained for other answers than the data ask, judged by their own."""
+    from modelstitch.networks import is_published
+    from modelstitch.tasks import Imitation
+
+    setting["store"] = inputs.store_of(setting["store"])
+    setting["kinds"] = inputs.kinds_of(setting["kinds"], loaded, references)
+    try:
+        return run(setting)
+    except TaskMismatch as error:
+        if setting["task"] is not None or not all(map(is_published, references)):
+            raise
+        show.talk(f"note: {error.found}: these networks were trained for other answers than the data's targets")
+        show.talk("note: judged by how well the top's own answers are kept, without targets (--task imitation)")
+    return run({**setting, "task": Imitation()})
+
+
+def _places(loaded: Sequence[Network], references: Sequence[str]) -> dict[str, str]:
+    """Where each network came from, by the name that records call it."""
+    return {one.name: reference for one, reference in zip(loaded, references, strict=True)}
 
 
 def _end(records: Any, references: dict[str, str], figures: Sequence[Path], as_json: bool) -> None:
@@ -100,6 +131,8 @@ def _setting(typed: dict[str, Any]) -> dict[str, Any]:
     family, by = inputs.chosen(typed["family"], typed["by"], typed["settings"] or [], **options)
     inputs.use_threads(typed["threads"])
     found = {"family": family, "by": by, "seed": typed["seed"], "task": inputs.task_of(typed["task"])}
+    # As they were typed, until the networks and the data are there.
+    found |= {"kinds": typed["kind"] or [], "store": typed["out"]}
     found |= {"batch_norm": inputs.choose("--batch-norm", typed["batch_norm"], ("frozen", "batch"))}
     return found | {"compute": inputs.with_room(typed["compute"], typed["memory"], typed["cache"])}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modelstitch.activations import LAYOUTS, Activations, Sources, laid_out
 from modelstitch.comparison.comparison import Comparison, Similarity
@@ -18,11 +18,11 @@ from modelstitch.cut import Capture, Cut
 from modelstitch.data import Examples, as_examples
 from modelstitch.errors import NumericalFailure, SettingError, ShapeMismatch, did_you_mean
 from modelstitch.measures import MEASURES, Measure, Null, noted, permutation_null
-from modelstitch.networks import PREPARE, AnyNetwork, Network, both_networks, check_raw
+from modelstitch.networks import PREPARE, AnyNetwork, Network, both_networks, check_raw, with_kinds
 from modelstitch.support.memory import kept_memory
 from modelstitch.support.modes import own_modes
 from modelstitch.support.progress import track
-from modelstitch.support.tensors import all_finite
+from modelstitch.support.tensors import Kind, all_finite
 
 # Second moments of this many channels take 32 MB a pair in float64; flattened maps would take a thousand times that.
 _WIDEST = 2048
@@ -39,6 +39,7 @@ def compare_all(
     layout: str = "flatten",
     cuts: tuple[Sequence[str], Sequence[str]] | None = None,
     every: bool = False,
+    kinds: Mapping[str, Kind] | None = None,
     sample: int = 2000,
     names: tuple[str, str] | None = None,
     compute: Compute | None = None,
@@ -57,6 +58,7 @@ def compare_all(
         layout: what a row is: ``flatten``, ``pool`` or ``position``; see `modelstitch.comparison.Layout`.
         cuts: names of the cuts of each network; by default one a block.
         every: all legal cuts instead of one a block.
+        kinds: where the channels are at cuts that no operator says it of, such as ``{"A@relu": "map"}``.
         sample: how many examples to keep for measures that need all rows at once.
         names: what to call the two; by default a reference by itself, and modules A and B.
         compute: where, by default where ``a`` is, and room for activations; room changes no value.
@@ -71,6 +73,7 @@ def compare_all(
         NumericalFailure: every value failed, with the first one's reason.
 
     Example:
+        >>> from torch import nn
         >>> A, B = (nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)) for _ in "AB")
         >>> data = torch.randn(20, 4), torch.arange(20) % 2
         >>> compare_all(A, B, data, measures=["cka", "procrustes"]).table("cka").shape
@@ -78,8 +81,9 @@ def compare_all(
     """
     examples = as_examples(data, targets=False)
     _check(measures, layout, sample)
-    modules, names = both_networks(a, b, names)
-    first, second = _sources(modules, examples, compute or Compute())
+    both = with_kinds(both_networks(a, b, names), kinds)
+    names = (both[0].name, both[1].name)
+    first, second = _sources(both, examples, compute or Compute())
     at = [_cuts_of(one.captured, cuts[side] if cuts else None, every) for side, one in enumerate((first, second))]
     sinks = _sinks([MEASURES[name] for name in measures], at[0], at[1], layout, sample)
     _pass(first, second, at, layout, list(dict.fromkeys(sinks.values())))
@@ -112,9 +116,11 @@ def calibrate(
     *,
     measures: Sequence[str] = ("cka_debiased",),
     layout: str = "flatten",
+    kinds: Mapping[str, Kind] | None = None,
     sample: int = 2000,
     permutations: int = 100,
     seed: int = 0,
+    names: tuple[str, str] | None = None,
     compute: Compute | None = None,
 ) -> list[Null]:
     """Measures at one pair of cuts, beside what they give when the pairing of the examples is shuffled.
@@ -126,9 +132,11 @@ def calibrate(
         data: examples: what `modelstitch.data.as_examples` takes; targets are not used.
         measures: names in `modelstitch.MEASURES`.
         layout: ``flatten`` or ``pool``; positions of one image are no independent rows to shuffle.
+        kinds: as in `compare_all`.
         sample: how many examples, the first ones.
         permutations: how many shuffles.
         seed: of the shuffles.
+        names: as in `compare_all`; by these ``kinds`` speaks of them.
         compute: as in `compare_all`.
 
     Returns:
@@ -144,7 +152,7 @@ def calibrate(
         found, do = "rows that are not independent of each other", "take the layout flatten or pool"
         raise SettingError("to shuffle positions", found, do)
     examples = as_examples(data, targets=False).first(sample)
-    first, second = _sources(both_networks(a, b)[0], examples, compute or Compute())
+    first, second = _sources(with_kinds(both_networks(a, b, names), kinds), examples, compute or Compute())
     kept = Kept(len(examples))
     at = [[first.captured.find(cuts[0])], [second.captured.find(cuts[1])]]
     _pass(first, second, at, layout, [kept])
@@ -184,15 +192,14 @@ def _check(measures: Sequence[str], layout: str, sample: int) -> None:
             raise SettingError(f"{name} by position", found, f"take the layout flatten or pool, or one of {able}")
 
 
-def _sources(
-    networks: tuple[nn.Module, nn.Module], examples: Examples, compute: Compute
-) -> tuple[Activations, Activations]:
+def _sources(networks: Sequence[Network], examples: Examples, compute: Compute) -> tuple[Activations, Activations]:
     """What both networks give over the examples, on one device; of one network with itself, the same twice."""
     a, b = networks
-    for name, one in zip("AB", networks, strict=True):
-        check_raw(name, one, examples.example)
-    first = Network("A", a).ready(examples.example, compute)
-    second = first if b is a else Network("B", b).ready(examples.example, replace(compute, device=first.device))
+    for one in networks:
+        check_raw(one.name, one.module, examples.example)
+    first = a.ready(examples.example, compute)
+    same = b.module is a.module and b.kinds == a.kinds
+    second = first if same else b.ready(examples.example, replace(compute, device=first.device))
     sources = Sources(examples, compute)
     return sources.of(first.captured), sources.of(second.captured)
 

@@ -94,25 +94,26 @@ def connectivity(
     Reference:
         Bansal, Nakkiran & Barak, "Revisiting Model Stitching to Compare Neural Representations", 2021, section 4.
     """
-    (a, b), names = both_networks(a, b, names)
-    _check(a, b, points)
+    one, other = both_networks(a, b, names)
+    _check(one.module, other.module, points)
     fit_on, measure_on = both_sets(train, test)
-    task = settled_task(task, [(names[0], a), (names[1], b)], measure_on)
+    task = settled_task(task, [(one.name, one.module), (other.name, other.module)], measure_on)
     limit = _limit(threshold, task.scores[0])
     place = compute or Compute()
-    first = Network(names[0], a).ready(measure_on.example, place)
-    second = Network(names[1], b).ready(measure_on.example, replace(place, device=first.device))
+    first = one.ready(measure_on.example, place)
+    second = other.ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), by or TaskLoss(), seed=seed)
     made = pairings(fit_on, measure_on, task, setting, place)
     between = _Between(made.pairing(first, second, _pairs(first, second)))
-    for one in (first, second):
-        check_identity(one, one.captured.blocks, measure_on)
+    for each in (first, second):
+        check_identity(each, each.captured.blocks, measure_on)
     schedule = curve or Schedule(epochs=5)
     found = [between.point("stitching", x, outcome, cut, fold) for x, cut, outcome, fold in chain(between.pairing)]
     places = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     for way, mix in between.ways(schedule):
         found += between.path(way, places, mix)
     asked = {**between.asked(), "curve": str(schedule)}
+    names = (first.name, second.name)
     return Connectivity(names, tuple(found), task.scores, limit, asked, provenance(Compute(first.device)))
 
 

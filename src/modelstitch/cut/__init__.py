@@ -8,7 +8,7 @@ with and what form its answer has, ``run`` the module that runs a half and ``spe
 network below them all.
 """
 
-from modelstitch.cut.capture import bottom, capture, cuts, top
+from modelstitch.cut.capture import bottom, capture, cuts, kinds_at, top
 from modelstitch.cut.captured import Capture, capture_of, shared_bottoms
 from modelstitch.cut.form import Entry
 from modelstitch.cut.part import Bottom, Part, Top
@@ -25,6 +25,7 @@ __all__ = [
     "capture",
     "capture_of",
     "cuts",
+    "kinds_at",
     "shared_bottoms",
     "top",
 ]

@@ -126,7 +126,7 @@ def bottom(network: nn.Module, cut: str | Cut, example: Example, *, kind: Kind |
         >>> torch.equal(top(net, "1", x)(bottom(net, "1", x)(x)), net(x))
         True
     """
-    return capture(network, example, kinds=_kinds(cut, kind)).bottom(cut)
+    return capture(network, example, kinds=kinds_at(cut, kind)).bottom(cut)
 
 
 def top(network: nn.Module, cut: str | Cut, example: Example, *, kind: Kind | None = None) -> Top:
@@ -143,11 +143,16 @@ def top(network: nn.Module, cut: str | Cut, example: Example, *, kind: Kind | No
         IllegalCut: more than one tensor crosses there.
         SettingError: a kind that the tensor there cannot have.
     """
-    return capture(network, example, kinds=_kinds(cut, kind)).top(cut)
+    return capture(network, example, kinds=kinds_at(cut, kind)).top(cut)
 
 
-def _kinds(cut: str | Cut, kind: Kind | None) -> dict[str, Kind]:
-    """What the user says of a cut; of one that another call has given, what was said there."""
+def kinds_at(cut: str | Cut, kind: Kind | None) -> dict[str, Kind]:
+    """What the user says of a cut, as `capture` takes it; of one that another call has given, what was said there.
+
+    Args:
+        cut: its name, or the cut itself.
+        kind: where its channels are; None where nothing is said.
+    """
     if kind is None:
         return {cut.name: cut.kind} if isinstance(cut, Cut) and cut.kind != "unknown" else {}
     return {cut.name if isinstance(cut, Cut) else cut: kind}

@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -33,26 +34,29 @@ _DROPOUT = frozenset({"aten.dropout.default", "aten.feature_dropout.default", "a
 _PLAIN = (int, float, str, bool, type(None))
 
 
-def identity_of_graph(whole: GraphModule, names: Mapping[Node, str], view: nn.Module, form: pytree.TreeSpec) -> str:
+def identity_of_graph(
+    graph: Graph, root: Mapping[str, Any], names: Mapping[Node, str], view: nn.Module, form: pytree.TreeSpec
+) -> str:
     """The digits of an exported network.
 
     Args:
-        whole: its graph, with the tensors that it names.
+        graph: its operators.
+        root: the tensors and modules that the graph names.
         names: of the nodes that are weights, as in the ``state_dict``.
         view: the network.
         form: in which it answers.
     """
     weights = view.state_dict()
     told = {node: f"weight {name}" for node, name in names.items() if name in weights}
-    return _digest([*_lines(whole, told), f"form {_form(form)}"])
+    return _digest([*_lines(graph, root.__getitem__, told), f"form {_form(form)}"])
 
 
-def _lines(whole: GraphModule, told: Mapping[Node, str]) -> Iterable[str]:
-    needed = _needed(whole.graph)
+def _lines(graph: Graph, held: Callable[[str], Any], told: Mapping[Node, str]) -> Iterable[str]:
+    needed = _needed(graph)
     number: dict[Node, int] = {}
     # Nodes that pass on what they are given have no number of their own.
     fresh, inputs = count(), count()
-    for node in whole.graph.nodes:
+    for node in graph.nodes:
         if node.op == "placeholder":
             number[node] = next(fresh)
             yield f"input {next(inputs)}"
@@ -60,7 +64,7 @@ def _lines(whole: GraphModule, told: Mapping[Node, str]) -> Iterable[str]:
             number[node] = number[node.args[0]]
         elif node in needed:
             number[node] = next(fresh)
-            yield told[node] if node in told else _line(whole, node, number)
+            yield told[node] if node in told else _line(held, node, number)
 
 
 def _needed(graph: Graph) -> set[Node]:
@@ -81,12 +85,12 @@ def _passes_on(node: Node) -> bool:
     return str(node.target) in _COPIES or (str(node.target) in _DROPOUT and node.args[2] is False)
 
 
-def _line(whole: GraphModule, node: Node, number: Mapping[Node, int]) -> str:
+def _line(held: Callable[[str], Any], node: Node, number: Mapping[Node, int]) -> str:
     if node.op == "get_attr":
-        held = getattr(whole, str(node.target))
-        if isinstance(held, GraphModule):
-            return f"graph {_digest(_lines(held, {}))}"
-        return f"constant {fingerprint({'': held})}" if isinstance(held, Tensor) else f"object {type(held).__name__}"
+        one = held(str(node.target))
+        if isinstance(one, GraphModule):
+            return f"graph {_digest(_lines(one.graph, partial(getattr, one), {}))}"
+        return f"constant {fingerprint({'': one})}" if isinstance(one, Tensor) else f"object {type(one).__name__}"
     norm = norm_arguments(node)
     if norm is not None:
         return f"batch_norm {_told(norm, number)}"

@@ -34,6 +34,35 @@ def sizes(node: Node) -> tuple[Any, ...]:
     return tuple(size.node.expr if isinstance(size, torch.SymInt) else size for size in shape)
 
 
+def batch_axis(node: Node, batch: Any) -> int | None:
+    """The axis of a tensor that holds the examples: the first where it does, else the only one that can; else None.
+
+    Args:
+        node: of the tensor.
+        batch: the number of examples, as an expression.
+    """
+    found = [axis for axis, size in enumerate(sizes(node)) if size == batch]
+    return found[0] if found and (found[0] == 0 or not found[1:]) else None
+
+
+def batch_moved(graph: Graph, node: Node, ndim: int, source: int, target: int) -> Node:
+    """A tensor with its examples on another axis, laid out in memory as if it had been computed so.
+
+    Args:
+        graph: to which the steps are added.
+        node: of the tensor in this graph.
+        ndim: its axes.
+        source: the axis that holds the examples.
+        target: the axis that shall hold them.
+    """
+    if source == target:
+        return node
+    order = [axis for axis in range(ndim) if axis != source]
+    order.insert(target, source)
+    turned = graph.call_function(aten.permute.default, (node, order))
+    return graph.call_function(aten.clone.default, (turned,), {"memory_format": torch.contiguous_format})
+
+
 def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
     """Tell a length from the one tensor that a top is given.
 

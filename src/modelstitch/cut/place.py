@@ -120,7 +120,9 @@ class Place:
         raw: the input itself in other clothes (normalised, flattened, padded): nothing learnt below, or no layer and
             as many numbers.
         moves: the numbers of another place, padded or in another shape, at the end of no module.
-        behind: the name to fall back on where that of the operation would be numbered: ``head.add`` and not ``add:3``.
+        behind: the name to fall back on where that of the operation says little, after the module that ran before it:
+            ``head.add`` and not ``add:3``.
+        copies: the numbers of the place before it, as they were: what a dropout does in eval mode.
     """
 
     closed: tuple[str, ...]
@@ -132,6 +134,7 @@ class Place:
     raw: bool
     moves: bool = False
     behind: str = ""
+    copies: bool = False
 
 
 def inside(path: str, module: str) -> bool:
@@ -212,7 +215,11 @@ def _representative(
         ends_layers = any(layers.get(path, 0) and any(modules[path].children()) for path in closed)
         return not blocks.isdisjoint(closed), ends_layers, not places[index].moves, index
 
-    return max(group, key=rank)
+    found = max(group, key=rank)
+    # A dropout that ends nothing but itself gives way to what it was given, where that has a name.
+    while places[found].copies and len(places[found].closed) == 1 and found - 1 in group and places[found - 1].closed:
+        found -= 1
+    return found
 
 
 def names_of(places: Sequence[Place], picked: set[int]) -> list[tuple[str, tuple[str, ...]]]:
@@ -220,8 +227,8 @@ def names_of(places: Sequence[Place], picked: set[int]) -> list[tuple[str, tuple
 
     A place is called after the outermost module that it ends and that holds no other offered cut: ``layer2.1`` and not
     ``layer2``, ``features.4`` and not ``features.4.2``. A name that comes again gets ``:2``, ``:3``.
-    But an operation outside modules, whose number would count what no person counts, is called after the module that
-    ran before it, and an end of a module that is called again (a dropout) after one around it that ends there as well.
+    But an operation outside modules whose name says little is called after the module that ran before it, and an end of
+    a module that is called again (a dropout) after one around it that ends there as well.
     """
     ended = Counter(path for place in places for path in place.closed)
     offered = [(index, path) for index in picked for path in (*places[index].closed, places[index].operation)]

@@ -2,8 +2,8 @@
 
 *Data* nodes are those that depend on the main input's values; asking for a shape is not depending on values, and a
 mask that is told from token ids counts as little (see ``told``). After each data node the live tensors are those that
-some later data node or the output still uses. Where that is exactly one tensor, with the batch on its first axis, the
-graph can be cut.
+some later data node or the output still uses. Where that is exactly one tensor, with the batch on an axis of its own,
+the graph can be cut; whichever axis it is, a bottom answers with the batch first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.utils.flop_counter import FlopCounterMode
 
 from modelstitch.cut.axes import Channels
-from modelstitch.cut.lengths import expression, sizes
+from modelstitch.cut.lengths import batch_axis, expression, sizes
 from modelstitch.cut.operators import operator_name
 from modelstitch.cut.place import Cut, Place, names_of, numbered, pick_blocks
 from modelstitch.cut.told import data_among
@@ -34,7 +34,8 @@ _LAYERS = _CONVOLUTIONS | _LINEARS | {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _VIEWS = {"view", "_unsafe_view", "reshape", "flatten", "unflatten"}
 _PADS = {"pad", "constant_pad_nd"}
 _EXCHANGES = {"permute", "transpose", "t", "numpy_T", "movedim"}
-_MOVES = _PADS | _VIEWS | _EXCHANGES | {"clone", "alias", "contiguous", "dropout", "feature_dropout"}
+_COPIES = {"clone", "alias", "contiguous", "dropout", "feature_dropout"}
+_MOVES = _PADS | _VIEWS | _EXCHANGES | _COPIES
 
 
 class Trace:
@@ -90,7 +91,6 @@ class Trace:
     def _legal_nodes(self) -> list[Node]:
         legal: dict[Node, None] = {}
         live: set[Node] = set()
-        batch = expression(self.main, 0)
         for index, node in enumerate(self._data):
             live = {n for n in live if self._last_use[n] > index}
             if self._last_use[node] > index:
@@ -98,9 +98,18 @@ class Trace:
             if len(live) == 1:
                 (crossing,) = live
                 value = crossing.meta["val"]
-                if isinstance(value, Tensor) and value.ndim >= 2 and expression(crossing, 0) == batch:
+                if isinstance(value, Tensor) and value.ndim >= 2 and self.batch_axis(crossing) is not None:
                     legal[crossing] = None
         return list(legal)
+
+    def batch_axis(self, node: Node) -> int | None:
+        """The axis of a tensor that holds the examples; None where none does by itself."""
+        return batch_axis(node, expression(self.main, 0))
+
+    def _example(self, node: Node) -> tuple[Any, ...]:
+        """The sizes of a tensor for one example."""
+        found, axis = sizes(node), self.batch_axis(node) or 0
+        return found[:axis] + found[axis + 1 :]
 
     # -- modules, layers, cost -----------------------------------------------------------------------------------
 
@@ -130,26 +139,31 @@ class Trace:
         calls = _calls(node)
         closed = tuple(path for call, path in calls if self._last_in[call] <= index)
         still_open = tuple(path for call, path in calls if self._last_in[call] > index)
-        kind, shape = self._kind(node), sizes(node)
-        pooled = kind == "vector" or (kind == "map" and all(size == 1 for size in shape[2:]))
+        kind, shape = self._kind(node), self._example(node)
+        pooled = kind == "vector" or (kind == "map" and all(size == 1 for size in shape[1:]))
         below = self._layers_before[index]
         raw = below == 0 and self._is_raw(node)
         moves = operator_name(node) in (_PADS if closed else _MOVES)
-        return Place(
-            closed, still_open, self._operation_name[node], below, kind, pooled, raw, moves, self._behind(node)
-        )
+        spoken = self._operation_name[node], self._behind(node)
+        copies = operator_name(node) in _COPIES
+        return Place(closed, still_open, spoken[0], below, kind, pooled, raw, moves, spoken[1], copies)
 
     def _is_raw(self, node: Node) -> bool:
         same = node in self._unlearnt or math.prod(sizes(node)) == math.prod(sizes(self.main))
         return same or (operator_name(node) in _PADS and all(map(self._is_raw, node.all_input_nodes)))
 
     def _behind(self, node: Node) -> str:
-        """A numbered operation outside modules, after the outermost module that gave the last of what it reads."""
+        """An operation outside modules, after the outermost module that gave the last of what it reads.
+
+        Only where its own name says little: there is another of that name, or it joins several tensors.
+        """
+        name, joins = operator_name(node), len(node.all_input_nodes) > 1
+        if not joins and f"{name}:2" not in self._operation_name.values():
+            return ""
         one: Node | None = node
         while one and not _calls(one):
             one = max((n for n in one.all_input_nodes if n in self._index), key=self._index.__getitem__, default=None)
-        numbered = ":" in self._operation_name[node] and one not in (None, node)
-        return f"{_calls(one)[0][1]}.{operator_name(node)}" if one and numbered else ""
+        return f"{_calls(one)[0][1]}.{name}" if one and one is not node else ""
 
     def _aliases_of_end(self, node: Node, named: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
         """The modules whose end is the end of the network."""
@@ -161,13 +175,13 @@ class Trace:
         return tuple(dict.fromkeys(ended))
 
     def _cut(self, node: Node, name: str, aliases: tuple[str, ...], kind: Kind, block: bool) -> Cut:
-        shape = tuple(int(d) if isinstance(d, int) else None for d in node.meta["val"].shape[1:])
+        shape = tuple(int(size) if isinstance(size, int) or size.is_Integer else None for size in self._example(node))
         cost = self._cost[self._index[node]] / max(1, self._cost[-1])
         depth = self._longest[node] / max(1, max(self._longest.values()))
         return Cut(name, aliases, shape, kind, depth, cost, block)
 
     def _kind(self, node: Node) -> Kind:
-        return kind_of(self._channels.axis(node), len(sizes(node)) - 1)
+        return kind_of(self._channels.axis(node, self.batch_axis(node) or 0), len(sizes(node)) - 1)
 
     # -- illegal places ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from modelstitch.vocabulary import decimals, title_of, unit_of, value_unit, with_unit
+from modelstitch.vocabulary import column_of, decimals, score_of, title_of, unit_of, value_unit, with_unit
 
 T = TypeVar("T")
 Tip = tuple[str, str, str]
@@ -24,13 +24,16 @@ _BESIDE = 0.045
 
 
 def scores_of(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    """The first score of the records and the unit of its penalty; several of records that several tasks judged.
+    """The first score of the records, by the name of its words, and the unit of its penalty.
+
+    Several of records that several tasks judged.
 
     Args:
         frame: as `Records.to_pandas` gives it.
     """
     ok = frame[frame["score"] != ""]
-    return list(dict.fromkeys(zip(map(str, ok["score"]), map(str, ok["unit"]), strict=True)))
+    named = map(score_of, map(str, ok["score"]), map(str, ok["task"]))
+    return list(dict.fromkeys(zip(named, map(str, ok["unit"]), strict=True)))
 
 
 def tips_of(frame: pd.DataFrame) -> list[Tip]:
@@ -49,7 +52,9 @@ def tips_of(frame: pd.DataFrame) -> list[Tip]:
     for score, unit in firsts:
         form, of = f".{decimals(unit)}f", value_unit(score, unit)
         sides = {"": "{} stitched", "_top": "{} of the top", "_bottom": "{} of the bottom"}
-        tips += [(f"{score}{end}:Q", with_unit(way.format(_short(score)), of), form) for end, way in sides.items()]
+        tips += [
+            (f"{column_of(score)}{end}:Q", with_unit(way.format(_short(score)), of), form) for end, way in sides.items()
+        ]
     tips += [(f"{name}:Q", title_of(name), ".3f") for name in ("cka", "residual", "agreement_top")]
     tips += [("family:N", "family", ""), ("matching:N", "matching", "")]
     return [*tips, ("n_test:Q", "test examples", ","), ("seed:Q", "seed", "")]

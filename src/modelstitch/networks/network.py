@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from torch import nn
 
 from modelstitch.compute import Compute, home_of
 from modelstitch.cut import Capture, capture
+from modelstitch.errors import NetworkNotFound
 from modelstitch.networks.folder import Config, weights_fingerprint
 from modelstitch.support.tensors import Inputs, Kind, each
 
@@ -78,3 +79,23 @@ class Network:
     def device(self) -> str:
         """Where it computes."""
         return home_of(self.module)
+
+
+def with_kinds(networks: Sequence[Network], kinds: Mapping[str, Kind] | None) -> list[Network]:
+    """Networks that know where their channels are at the cuts that a user names.
+
+    Args:
+        networks: each keeps what it knew of other cuts.
+        kinds: by place, written ``NETWORK@CUT``.
+
+    Raises:
+        NetworkNotFound: a place of none of these networks.
+    """
+    said: dict[str, dict[str, Kind]] = {one.name: {} for one in networks}
+    for place, kind in (kinds or {}).items():
+        name, _, cut = place.rpartition("@")
+        if name not in said:
+            do = f"write them as {{'{networks[0].name}@CUT': 'map'}}; the networks are {', '.join(said)}"
+            raise NetworkNotFound(f"the kind of {place!r}", f"no network {name!r}", do)
+        said[name][cut] = kind
+    return [replace(one, kinds={**one.kinds, **said[one.name]}) for one in networks]

@@ -18,6 +18,8 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Kinds = dict[str, Literal["map", "tokens", "vector"] | Annotated[int, Field(strict=True, ge=0)]]
+"""By cut, which axis of an example holds the channels; needed only where `modelstitch cuts` lists it as unknown."""
 
 
 class _Part(BaseModel):
@@ -81,6 +83,8 @@ class TrainedNetwork(_Part):
         seeds: of initial weights, order and augmentation.
         start: begin with the weights of this network of the recipe, such as ``small-0``, instead of fresh ones.
         freeze: names of modules, as shell patterns, that stay as they are at the start, batch norms included.
+        kinds: by cut, which axis of an example holds the channels: ``map`` (the first), ``tokens`` (the last), or its
+            number; by default what the network's operators say.
     """
 
     architecture: Name
@@ -97,16 +101,21 @@ class TrainedNetwork(_Part):
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     start: Name | None = None
     freeze: list[Pattern] = []
+    kinds: Kinds = {}
 
 
 class GivenNetwork(_Part):
     """A network that exists already.
 
     Attributes:
-        load: a network folder, or ``py:package.module:function``.
+        load: a network folder, or a reference as the command line takes it: ``timm:NAME``, ``hf:FOLDER``,
+            ``py:package.module:function``. A network that prepares images itself is given raw ones, as are those that
+            it meets.
+        kinds: as of a network to train.
     """
 
     load: str
+    kinds: Kinds = {}
 
 
 def _kind_of_network(value: Any) -> str:

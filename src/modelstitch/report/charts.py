@@ -17,7 +17,7 @@ import pandas as pd
 from modelstitch.figures.series import COLOURS, SHAPES, Tip, cycle, scores_of, tips_of
 from modelstitch.figures.style import PAPER, Ink, styled
 from modelstitch.report.rows import names_of
-from modelstitch.vocabulary import penalty_title, unit_of, with_unit
+from modelstitch.vocabulary import column_of, penalty_title, unit_of, with_unit
 
 READABLE = 12
 """Above so many names a legend says less than pointing does; above so many cuts a number no longer fits its cell."""
@@ -130,7 +130,7 @@ def _black(settings: Sequence[str], theme: Theme) -> alt.Legend:
 
 def shown_tips(names: Names) -> list[alt.Tooltip]:
     """What a record tells when pointed at; picked, it tells everything."""
-    told = {*_TOLD, *(score + end for score, _ in names.scores for end in ("", "_top"))}
+    told = {*_TOLD, *(column_of(score) + end for score, _ in names.scores for end in ("", "_top"))}
     tips = [alt.Tooltip(tip, title=title, format=form) for tip, title, form in names.tips if tip.split(":")[0] in told]
     return [*tips, alt.Tooltip("setting:N")] if len(names.settings) > 1 else tips
 

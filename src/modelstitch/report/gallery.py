@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 
 from modelstitch.figures import save_figure
 from modelstitch.recipe.published import curve_of
@@ -146,6 +147,8 @@ class Gallery:
             "training": self.training,
         }
 
+    # Altair would hold each part to its schema as it is made, half of the time that a page takes; the tests do it once.
+    @debug_mode(False)
     def _charts(self, theme: Theme, size: tuple[Any, int]) -> dict[str, alt.LayerChart]:
         drawn = {}
         valued = set(self.records.loc[self.records["status"] == "ok", "control"])

@@ -31,6 +31,8 @@ from modelstitch.vocabulary import CONTROLS
 
 # What the page shows of a record; the fields of `Record` and what was derived from them.
 _LEFT_OUT = ("series",)
+# Altair would else put what it transforms itself into the chart.
+_AS_DRAWN = {"pre_transform": False}
 
 
 def page(findings: Findings) -> str:
@@ -122,7 +124,9 @@ def _data(gallery: Gallery, charts: dict[str, alt.LayerChart]) -> dict[str, Any]
     records = datasets["records"].drop(columns=[name for name in _LEFT_OUT if name in datasets["records"]])
     return {
         "datasets": {name: packed(frame) for name, frame in {**datasets, "records": records}.items()},
-        "charts": {name: chart.to_dict(context={"pre_transform": False}) for name, chart in charts.items()},
+        "charts": {
+            name: chart.to_dict(validate=False, context={"pre_transform": False}) for name, chart in charts.items()
+        },
         "picks": {"setting": gallery.names.setting},
         "words": record_words(gallery.findings.records),
     }

@@ -11,7 +11,7 @@ import pandas as pd
 from modelstitch.report.findings import Findings
 from modelstitch.report.gallery import Gallery
 from modelstitch.report.rows import SETTINGS, farthest
-from modelstitch.vocabulary import CONTROLS, amount, decimals, spoken, title_of, value_unit, with_unit
+from modelstitch.vocabulary import CONTROLS, amount, decimals, score_of, spoken, title_of, value_unit, with_unit
 
 NOTHING = "–"
 
@@ -214,7 +214,8 @@ def _scored(row: Mapping[Hashable, Any], several: bool) -> list[str]:
     if not score:
         return [NOTHING, NOTHING]
     cells = [number(row[name], f".{decimals(unit)}f") for name in (score, f"{score}_top")]
-    return [f"{title_of(score)} {cell} {value_unit(score, unit)}".rstrip() for cell in cells] if several else cells
+    title = title_of(score_of(score, str(row["task"])))
+    return [f"{title} {cell} {value_unit(score, unit)}".rstrip() for cell in cells] if several else cells
 
 
 def provenance(findings: Findings) -> Table:

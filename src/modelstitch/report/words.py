@@ -9,7 +9,7 @@ import pandas as pd
 
 from modelstitch.figures.series import scores_of
 from modelstitch.records.wide import measure_columns
-from modelstitch.vocabulary import MEASURES, decimals, title_of, unit_of, value_unit, with_unit
+from modelstitch.vocabulary import MEASURES, column_of, decimals, title_of, unit_of, value_unit, with_unit
 
 
 def what_a_penalty_is(scores: Sequence[tuple[str, str]]) -> str:
@@ -42,13 +42,13 @@ def record_words(records: pd.DataFrame) -> dict[str, Any]:
     firsts = scores_of(records)
     titles = {"penalty": with_unit("penalty", firsts[0][1] if len(firsts) == 1 else ""), "seconds": "time, s"}
     for score, unit in [*firsts, *((name, unit_of(name)) for name in further)]:
-        named = title_of(score).removeprefix("test ")
-        titles[score] = with_unit(named, value_unit(score, unit))
+        named, column = title_of(score).removeprefix("test "), column_of(score)
+        titles[column] = with_unit(named, value_unit(score, unit))
         if (score, unit) in firsts:
             titles |= {
-                f"{score}_{side}": with_unit(f"{named} of the {side}", value_unit(score, unit)) for side in _SIDES
+                f"{column}_{side}": with_unit(f"{named} of the {side}", value_unit(score, unit)) for side in _SIDES
             }
-    sides = [f"{score}{end}" for score, _ in firsts for end in ("", "_top", "_bottom")]
+    sides = [f"{column_of(score)}{end}" for score, _ in firsts for end in ("", "_top", "_bottom")]
     order = ["stitching", "control", "status", "reason", "penalty", *(f"{name}_penalty" for name in further), *sides]
     order += [name for name in MEASURES if name != "residual"]
     order += [name for name in measure_columns(columns) if name not in MEASURES]

@@ -10,7 +10,7 @@ from modelstitch.compute import Compute
 from modelstitch.data import Examples, both_sets
 from modelstitch.errors import NetworkNotFound, ShapeMismatch, TaskMismatch, did_you_mean
 from modelstitch.matching import BatchNorm, Matching, TaskLoss, chained
-from modelstitch.networks import AnyNetwork, Network, both_networks, module_of
+from modelstitch.networks import AnyNetwork, Network, both_networks, network_of, with_kinds
 from modelstitch.records import LeftOut, Record, Records, Store
 from modelstitch.stitches import Affine, Family
 from modelstitch.stitching.checks import check_identity, settled_both, settled_task
@@ -81,14 +81,12 @@ def stitch_all(
         SettingError: no such control, a kind that a tensor cannot have, or the task cannot be guessed.
     """
     check_controls(controls)
-    (a, b), names = both_networks(a, b, names)
+    one, other = with_kinds(both_networks(a, b, names), kinds)
     fit_on, measure_on = both_sets(train, test)
-    task, headless = settled_both(task, (names[0], a), (names[1], b), measure_on)
+    task, headless = settled_both(task, (one.name, one.module), (other.name, other.module), measure_on)
     place = compute or Compute()
-    said = _by_network(kinds or {}, names)
-    first = Network(names[0], a, kinds=said[names[0]]).ready(measure_on.example, place)
-    second = Network(names[1], b, kinds=said[names[1]])
-    second = second.ready(measure_on.example, replace(place, device=first.device))
+    first = one.ready(measure_on.example, place)
+    second = other.ready(measure_on.example, replace(place, device=first.device))
     setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
     made = pairings(fit_on, measure_on, task, setting, place, "all" if every else "blocks")
     ways = [way for way in ((first, second), (second, first)) if way[1].name not in headless]
@@ -96,8 +94,8 @@ def stitch_all(
     out = _left_out(made, ways, headless)
     _check_some(found, (first, second), out)
     if "self" in controls:
-        found += [made.self_stitches(one) for one in (first, second) if one.name not in headless]
-    found += [one for way in ways for one in controls_of(controls, made, *way)]
+        found += [made.self_stitches(each) for each in (first, second) if each.name not in headless]
+    found += [each for way in ways for each in controls_of(controls, made, *way)]
     if store:
         store.leave_out(out)
     return Records(run(found, store), out)
@@ -175,11 +173,12 @@ def stitch(
             do = did_you_mean(name, networks, f"name one of {known}")
             raise NetworkNotFound(f"the stitching {str(stitching)!r}", f"no network {name!r}, but {known}", do)
     fit_on, measure_on = both_sets(train, test)
-    named = [(name, module_of(networks[name])) for name in dict.fromkeys((stitching.bottom, stitching.top))]
+    given = {name: network_of(networks[name], name) for name in dict.fromkeys((stitching.bottom, stitching.top))}
+    both = with_kinds([replace(one, name=name) for name, one in given.items()], kinds)
+    named = [(one.name, one.module) for one in both]
     task = settled_task(task, named[-1:], measure_on, named[:-1])
     place = compute or Compute()
-    said = _by_network(kinds or {}, [name for name, _ in named])
-    ready = {name: Network(name, module, kinds=said[name]).ready(measure_on.example, place) for name, module in named}
+    ready = {one.name: one.ready(measure_on.example, place) for one in both}
     bottom, top = ready[stitching.bottom], ready[stitching.top]
     pair = (bottom.captured.find(stitching.bottom_cut), top.captured.find(stitching.top_cut))
     setting = Setting(family or Affine(), chained(TaskLoss() if by is None else by), batch_norm, seed)
@@ -188,18 +187,6 @@ def stitch(
     check_identity(bottom, [pair[0]], measure_on)
     check_identity(top, [pair[1]], measure_on)
     return run([made.pairing(bottom, top, [pair])], store)[0]
-
-
-def _by_network(kinds: Mapping[str, Kind], names: Sequence[str]) -> dict[str, dict[str, Kind]]:
-    """Kinds said as ``A@cut``, by network and cut."""
-    said: dict[str, dict[str, Kind]] = {name: {} for name in names}
-    for place, kind in kinds.items():
-        name, _, cut = place.rpartition("@")
-        if name not in said:
-            do = f"write them as {{'{names[0]}@CUT': 'map'}}; the networks are {', '.join(names)}"
-            raise NetworkNotFound(f"the kind of {place!r}", f"no network {name!r}", do)
-        said[name][cut] = kind
-    return said
 
 
 def pairings(

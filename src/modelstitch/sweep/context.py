@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelstitch.comparison import Comparison
 from modelstitch.data import Examples
 from modelstitch.errors import NotWritable, Parted, StitchError
-from modelstitch.networks import Network, load_network
+from modelstitch.networks import Network, load_network, on_raw
 from modelstitch.parallel import ranks
 from modelstitch.stitching import Keeper, Measured
 from modelstitch.sweep.jobs import compare_pair, stitch_pair
@@ -59,23 +60,29 @@ class Context:
         """
         if name not in self._loaded:
             if name in self.plan.loads:
-                found = load_network(self.plan.loads[name])
-                self._loaded[name] = replace(found, name=name)
+                asked = self.plan.loads[name]
+                self._loaded[name] = replace(load_network(asked.load), name=name, kinds=asked.kinds)
             else:
                 # By the first process, which has written it: another host's disk may not show it yet.
                 training = self.plan.training(name)
                 self._loaded[name] = ranks().from_first(lambda: self.networks.load(training, self.data))
         return self._loaded[name]
 
-    def weights(self, name: str) -> str:
-        """Fingerprint of a network's weights."""
-        return self.network(name).weights
+    def together(self, names: Sequence[str]) -> tuple[list[Network], RunData]:
+        """Networks that meet, and the data as both take them: raw where one of them prepares images itself.
 
-    def own(self, name: str) -> Examples:
+        Raises:
+            StitchError: as of `network`.
+        """
+        found = [self.network(name) for name in names]
+        raw = on_raw(found, self.data.whole.train)
+        return (found, self.data) if raw is None else (raw, self.data.raw)
+
+    def own(self, name: str, data: RunData) -> Examples:
         """The train examples that a network was trained on; those of the recipe for one that was not trained by it."""
         if name in self.plan.loads:
-            return self.data.split.train
-        return self.data.learnt_by(self.plan.training(name).asked).train
+            return data.split.train
+        return data.learnt_by(self.plan.training(name).asked).train
 
     def do(self, job: Job, keeper: Keeper) -> Found:
         """Do one job; an error of the job is a failure, an error of the keeper ends the run.
@@ -99,9 +106,9 @@ class Context:
     def _do(self, job: Job, keeper: Keeper) -> Found:
         if isinstance(job, Training):
             return self.networks.train(job, self.data, *(self.network(name).module for name in job.needs))
-        first, second = (self.network(name) for name in job.needs)
+        (first, second), data = self.together(job.needs)
         if isinstance(job, PairJob):
-            own = [self.own(name) for name in (job.top, job.bottom)]
-            stitch_pair(job, first, second, (own[0], own[1]), self.data, keeper)
+            own = [self.own(name, data) for name in (job.top, job.bottom)]
+            stitch_pair(job, first, second, (own[0], own[1]), data, keeper)
             return []
-        return compare_pair(job, first, second, self.data)
+        return compare_pair(job, first, second, data)

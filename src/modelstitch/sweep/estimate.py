@@ -127,7 +127,7 @@ def _pace(context: Context, name: str) -> _Pace:
     )
     examples, device = context.data.whole.train, context.data.compute.place(network)
     begun = time.perf_counter()
-    captured = capture(network, examples.example)
+    captured = capture(network, examples.example, kinds=context.plan.recipe.network_names()[name][0].kinds)
     opening = time.perf_counter() - begun
     seconds = _step(copy.deepcopy(network).to(device).train(), examples.batch(slice(0, _BATCH)).to(device).inputs)
     size = sum(p.numel() * p.element_size() for p in network.parameters())

@@ -110,5 +110,5 @@ def compare_pair(job: CompareJob, a: Network, b: Network, data: RunData) -> Comp
         b: the second.
         data: the data.
     """
-    both, names = (a.module, b.module), (job.a, job.b)
-    return compare_all(*both, data.split.test, measures=job.measures, names=names, compute=data.compute)
+    names = (job.a, job.b)
+    return compare_all(a, b, data.split.test, measures=job.measures, names=names, compute=data.compute)

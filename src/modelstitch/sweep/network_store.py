@@ -100,7 +100,7 @@ class NetworkStore:
     def load(self, training: Training, data: RunData) -> Network:
         """The trained network, under the name that the recipe gives it."""
         found = load_network(str(place_of(training, self.folder(training, data))))
-        return dataclasses.replace(found, name=training.network)
+        return dataclasses.replace(found, name=training.network, kinds=training.asked.kinds)
 
 
 def learnt_task(data: RunData) -> Task | None:

@@ -98,14 +98,14 @@ class Plan:
 
     Attributes:
         recipe: what was asked.
-        loads: networks that exist already, by name: their references.
+        loads: networks that exist already, by name.
         trainings: networks to train.
         pairs: pairs to stitch.
         comparisons: pairs to compare.
     """
 
     recipe: Recipe
-    loads: dict[str, str]
+    loads: dict[str, GivenNetwork]
     trainings: tuple[Training, ...]
     pairs: tuple[PairJob, ...]
     comparisons: tuple[CompareJob, ...]
@@ -132,7 +132,7 @@ def plan_of(recipe: Recipe) -> Plan:
     compared = dict.fromkeys(tuple(sorted(job.needs)) for job in pairs) if recipe.measures else {}
     return Plan(
         recipe,
-        {name: one.load for name, (one, _) in described.items() if isinstance(one, GivenNetwork)},
+        {name: one for name, (one, _) in described.items() if isinstance(one, GivenNetwork)},
         tuple(_training(name, trained) for name in trained),
         pairs,
         tuple(CompareJob(a, b, tuple(recipe.measures)) for a, b in compared),
@@ -161,6 +161,6 @@ def _training(name: str, trained: dict[str, tuple[TrainedNetwork, int]]) -> Trai
 
 def _checkpoints(asked: TrainedNetwork, trained: Sequence[tuple[TrainedNetwork, int]]) -> tuple[int, ...]:
     """The epochs that networks of the same schedule are used at, so that one training serves them all."""
-    alike = {"checkpoint": None, "seeds": [0]}
+    alike: dict[str, object] = {"checkpoint": None, "seeds": [0], "kinds": {}}
     same = [one for one, _ in trained if one.model_copy(update=alike) == asked.model_copy(update=alike)]
     return tuple(sorted({one.checkpoint for one in same if one.checkpoint}))

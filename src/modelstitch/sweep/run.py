@@ -96,7 +96,8 @@ def _waves(jobs: Sequence[Training]) -> list[list[Job]]:
 def trainings(plan: Plan) -> list[Training]:
     """One training for all networks that differ in their checkpoint alone."""
     alike = {
-        (str(one.asked.model_copy(update={"checkpoint": None, "seeds": [0]})), one.seed): one for one in plan.trainings
+        (str(one.asked.model_copy(update={"checkpoint": None, "seeds": [0], "kinds": {}})), one.seed): one
+        for one in plan.trainings
     }
     return list(alike.values())
 
@@ -113,7 +114,9 @@ def _take(job: Job, found: Found, context: Context, store: Store) -> None:
         return
     if isinstance(found, Comparison):
         assert isinstance(job, CompareJob)
-        weights = {f"weights_{side}": context.weights(name) for side, name in (("a", job.a), ("b", job.b))}
+        weights = {
+            f"weights_{side}": one.weights for side, one in zip("ab", context.together(job.needs)[0], strict=True)
+        }
         store.add_similarities([{**asdict(one), **weights} for one in found])
     if isinstance(found, list):
         for one in found:
@@ -147,8 +150,8 @@ def _can_begin(job: Job, usable: Set[str], store: Store) -> bool:
 def _is_compared(job: Job, context: Context, there: Set[Compared]) -> bool:
     if not isinstance(job, CompareJob):
         return False
-    weights, data = (context.weights(job.a), context.weights(job.b)), context.data.split.test.name
-    return all((measure, *weights, data) in there for measure in job.measures)
+    weights = [one.weights for one in context.together(job.needs)[0]]
+    return all((measure, *weights, context.data.split.test.name) in there for measure in job.measures)
 
 
 def _compared(store: Store) -> set[Compared]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from modelstitch.compute import Compute
@@ -15,6 +15,7 @@ from modelstitch.data import (
     both_sets,
     half,
     load,
+    raw,
     subset,
 )
 from modelstitch.errors import SettingError
@@ -52,6 +53,13 @@ class RunData:
         test = whole.test.first(self.data.test) if self.data.test else whole.test
         both_sets(train, test)
         return Split(train, test)
+
+    @cached_property
+    def raw(self) -> RunData:
+        """The same examples as networks take them that prepare images themselves."""
+        found = replace(self)
+        found.__dict__["whole"] = raw(self.whole)
+        return found
 
     def learnt_by(self, asked: TrainedNetwork) -> Split[Examples]:
         """What a network learns and is tested on: all of the data set, or its part, with its own labels.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelstitch.cli.inputs.data import Named, data_for, example_of, networks_of, places_of, split_of
+from modelstitch.cli.inputs.data import Named, data_for, example_of, kinds_of, networks_of, places_of, split_of
 from modelstitch.cli.inputs.places import compute_of, figures_of, store_of, tables_of, use_threads, with_room
 from modelstitch.cli.inputs.settings import choose, chosen, family_of, matching_of, schedule_of, task_of
 
@@ -15,6 +15,7 @@ __all__ = [
     "example_of",
     "family_of",
     "figures_of",
+    "kinds_of",
     "matching_of",
     "networks_of",
     "places_of",

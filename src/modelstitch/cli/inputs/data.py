@@ -13,7 +13,10 @@ from modelstitch.errors import SettingError
 if TYPE_CHECKING:
     from modelstitch.data import Examples, Split
     from modelstitch.networks import Network
-    from modelstitch.support.tensors import Inputs
+    from modelstitch.support.tensors import Inputs, Kind
+
+KINDS: dict[str, Kind] = {"map": "map", "tokens": "tokens", "vector": "vector"}
+"""The kinds of a cut that have a word."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,15 @@ class Named:
     next_token: bool = False
 
 
-def data_for(networks: Sequence[Network], named: Named) -> tuple[Split[Examples], list[Network]]:
+def data_for(
+    networks: Sequence[Network], named: Named, references: Sequence[str] = ()
+) -> tuple[Split[Examples], list[Network]]:
     """The data, and the networks as they take them.
+
+    Args:
+        networks: as they were loaded.
+        named: the data.
+        references: of the networks, where their answers will be judged: fresh ones are built for the data's targets.
 
     Where one network normalises raw images itself, all are given raw images: the others behind the normalisation that
     the data have of their own, by which they were trained.
@@ -51,20 +61,13 @@ def data_for(networks: Sequence[Network], named: Named) -> tuple[Split[Examples]
         SettingError: no data were named and the networks do not agree on them, a limit below one, or texts for
             networks of several tokenizers.
     """
-    from modelstitch.data import Samples, raw
-    from modelstitch.networks import prepared, takes_raw
+    from modelstitch.data import raw
+    from modelstitch.networks import on_raw, with_outputs_for
 
     split = split_of(named, networks)
-    own = [takes_raw(one.module) for one in networks]
-    if not any(own):
-        return split, list(networks)
-    found = []
-    for one, ready in zip(networks, own, strict=True):
-        if not ready and isinstance(split.train, Samples) and split.train.mean:
-            module = prepared(one.module, mean=split.train.mean, std=split.train.std)
-            one = dataclasses.replace(one, module=module)
-        found.append(one)
-    return raw(split), found
+    networks = with_outputs_for(networks, references, split.train) if references else networks
+    found = on_raw(networks, split.train)
+    return (split, list(networks)) if found is None else (raw(split), found)
 
 
 def split_of(named: Named, networks: Sequence[Network] = ()) -> Split[Examples]:
@@ -139,6 +142,35 @@ def networks_of(references: Sequence[str]) -> list[Network]:
         return found
     names = told_apart((found[0].name, found[1].name))
     return [dataclasses.replace(one, name=name) for one, name in zip(found, names, strict=True)]
+
+
+def kinds_of(told: Sequence[str], networks: Sequence[Network], references: Sequence[str]) -> dict[str, Kind]:
+    """Kinds of cuts as they were typed, ``NETWORK@CUT=KIND``, by the names that the networks go by.
+
+    Args:
+        told: each with the name of a network, or its reference as it was typed.
+        networks: as they were loaded.
+        references: as they were typed.
+
+    Raises:
+        SettingError: something else, or a place twice.
+    """
+    found: dict[str, Kind] = {}
+    for one in told:
+        place, mark, kind = one.rpartition("=")
+        network, at, cut = place.rpartition("@")
+        asked = f"--kind {one}"
+        if not (mark and at and network and cut and kind):
+            raise SettingError(asked, "no NETWORK@CUT=KIND", "write it like 'nets/a@relu=map'")
+        if kind not in KINDS and not kind.isdecimal():
+            raise SettingError(asked, f"no kind {kind!r}", f"write {', '.join(KINDS)}, or the number of an axis")
+        pairs = zip(networks, references, strict=True)
+        named = [each.name for each, reference in pairs if network in (each.name, reference)] or [network]
+        for name in named:
+            if f"{name}@{cut}" in found:
+                raise SettingError(asked, f"a kind of {place} before it", "say it once")
+            found[f"{name}@{cut}"] = int(kind) if kind.isdecimal() else KINDS[kind]
+    return found
 
 
 def places_of(a: str, b: str) -> list[tuple[str, str]]:

@@ -9,7 +9,18 @@ import typer
 from rich.table import Table
 
 from modelstitch.cli.show.screen import put, table_of, talk
-from modelstitch.vocabulary import CONTROLS, MEASURES, amount, decimals, spoken, title_of, value_unit, with_unit
+from modelstitch.vocabulary import (
+    CONTROLS,
+    MEASURES,
+    against_top,
+    amount,
+    decimals,
+    score_of,
+    spoken,
+    title_of,
+    value_unit,
+    with_unit,
+)
 
 if TYPE_CHECKING:
     from modelstitch.records import Record, Records
@@ -51,8 +62,8 @@ def records(found: Records, references: dict[str, str], as_json: bool) -> None:
 
 
 def _firsts(found: Iterable[Record]) -> list[tuple[str, str]]:
-    """The first score of each task and the unit of its penalty."""
-    return list(dict.fromkeys((one.scores[0].score, one.unit) for one in found if one.scores))
+    """The first score of each task, by the name of its words, and the unit of its penalty."""
+    return list(dict.fromkeys((score_of(one.scores[0].score, one.task), one.unit) for one in found if one.scores))
 
 
 def _columns(firsts: Sequence[tuple[str, str]]) -> tuple[str, ...]:
@@ -91,18 +102,31 @@ def _heading(found: Sequence[Record], references: dict[str, str]) -> None:
     """The scores of the networks whole, then what all stitchings have in common."""
     scores: dict[str, tuple[float | None, str, str]] = {}
     for one in (each for each in found if each.status == "ok" and each.control in ("", "self")):
-        first = one.scores[0]
-        whole = {one.bottom_network: first.bottom, one.top_network: first.top}
-        scores |= {name: (value, first.score, first.unit) for name, value in whole.items()}
+        first, score = one.scores[0], score_of(one.scores[0].score, one.task)
+        names = {name: _named(name, references) for name in (one.bottom_network, one.top_network)}
+        if not against_top(one.task):
+            whole = {names[one.bottom_network]: first.bottom, names[one.top_network]: first.top}
+        elif one.control == "":
+            # What is right is the top's own answer, which it gives itself.
+            whole = {f"{names[one.bottom_network]} beside {names[one.top_network]}": first.bottom}
+        else:
+            whole = {}
+        scores |= {name: (value, score, first.unit) for name, value in whole.items()}
     for name, (value, score, unit) in scores.items():
-        place = references.get(name, name)
         told = "no" if value is None else " ".join([f"{value:.{decimals(unit)}f}", value_unit(score, unit)]).rstrip()
-        typer.echo(f"{name}{f' = {place}' if place != name else ''}: {told} {title_of(score)}")
+        typer.echo(f"{name}: {told} {title_of(score)}")
     one = next((each for each in found if each.control != "self"), found[0])
     how = f", {spoken(one.matching)}" if one.matching else ""
     norm = "" if one.batch_norm == "frozen" else f", batch norm: {one.batch_norm}"
     typer.echo(f"{one.data}: fitted on {one.n_fit:,}, measured on {one.n_test:,} examples")
     typer.echo(f"{spoken(one.family)}{how}{norm}, seed {one.seed}")
+
+
+def _named(name: str, references: dict[str, str]) -> str:
+    """A network with the reference that it was typed as, where that says more."""
+    # A name that goes on where the reference ends says all that it does.
+    place = references.get(name, name)
+    return name if name.startswith(place) else f"{name} = {place}"
 
 
 def _section(table: Table, title: str, found: Sequence[Record]) -> None:

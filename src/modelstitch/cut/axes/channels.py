@@ -23,13 +23,17 @@ class Channels:
     def __init__(self, nodes: Sequence[Node], main: Node) -> None:
         self._walk = Walk(nodes, main, {**VIEWS, **LAYERS})
 
-    def axis(self, node: Node) -> int | None:
-        """The axis of channels of a tensor whose first axis is the batch, within one example; None if unknown.
+    def axis(self, node: Node, batch: int = 0) -> int | None:
+        """The axis of channels of a tensor, within one example; None if unknown.
 
         It is the one axis that the most trustworthy of the operators around take for channels. Of a tensor with one
         axis for each example it is that axis.
+
+        Args:
+            node: of the tensor.
+            batch: which of its axes holds the examples.
         """
-        axes = self._walk.axes(node)[1:]
+        axes = tuple(key for index, key in enumerate(self._walk.axes(node)) if index != batch)
         if len(axes) == 1:
             return 0
         ranks = [self._walk.ranks.of(key) for key in axes]

@@ -13,14 +13,17 @@ from modelstitch.networks.references.loading import (
     told_apart,
 )
 from modelstitch.networks.references.reference import OPTIONS, Reference
+from modelstitch.networks.references.suited import is_published, with_outputs_for
 
 __all__ = [
     "OPTIONS",
     "AnyNetwork",
     "Reference",
     "both_networks",
+    "is_published",
     "load_network",
     "module_of",
     "network_of",
     "told_apart",
+    "with_outputs_for",
 ]

@@ -101,10 +101,8 @@ def network_of(network: object, name: str) -> Network:
     return network
 
 
-def both_networks(
-    a: AnyNetwork, b: AnyNetwork, names: tuple[str, str] | None = None
-) -> tuple[tuple[nn.Module, nn.Module], tuple[str, str]]:
-    """The modules of two networks and what to call them, each under a name of its own.
+def both_networks(a: AnyNetwork, b: AnyNetwork, names: tuple[str, str] | None = None) -> tuple[Network, Network]:
+    """Two networks from whatever a call was given for them, each under a name of its own.
 
     Args:
         a: the one.
@@ -112,8 +110,8 @@ def both_networks(
         names: what the caller calls them; by default each by its own name, and bare modules A and B.
     """
     first, second = network_of(a, "A"), network_of(b, "B")
-    found = names or told_apart((first.name, second.name))
-    return (first.module, second.module), found
+    called = names or told_apart((first.name, second.name))
+    return dataclasses.replace(first, name=called[0]), dataclasses.replace(second, name=called[1])
 
 
 def told_apart(names: tuple[str, str]) -> tuple[str, str]:

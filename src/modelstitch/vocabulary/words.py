@@ -1,14 +1,7 @@
-"""Words: the names, titles and units of everything that a record, a recipe, a table or a figure speaks of.
-
-This is the only list of them. A new control, measure, score, family, matching or task adds one line here; tables,
-figures, pages and the command line take it from here. A name that is not listed is shown as it stands.
-Beware: nothing here computes anything, and nothing here loads torch. The rooms that do are held to this list by tests.
-"""
+"""The lists: what everything is called, what it is in a sentence, and its unit."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -42,6 +35,21 @@ class Control(Word):
     """
 
     reading: str = ""
+
+
+@dataclass(frozen=True)
+class TaskWord(Word):
+    """What a task is called.
+
+    Args:
+        title: in tables, figures and pages.
+        line: what it is, in a sentence.
+        unit: empty.
+        made_by: empty.
+        against_top: whether its scores are taken against the answers of the network of the tops.
+    """
+
+    against_top: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,8 +113,19 @@ SCORES = {
     "recall_at_10": Word("test recall@10", "Share of the examples whose own item is among 10 found.", unit="points"),
     "mrr": Word("test mean reciprocal rank", "Mean of 1 / rank of an example's own item."),
     "distance": Word("squared distance from the top's outputs", "Relative to the square of the top's own outputs."),
+    "imitation/error": Word(
+        "decisions other than the top's", "Share of the test examples that are decided otherwise.", unit="points"
+    ),
+    "imitation/loss": Word(
+        "divergence from the top's outputs",
+        "Mean divergence from the top's outputs over the test examples.",
+        unit="nats",
+    ),
 }
-"""What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``."""
+"""What the outputs of a network are judged by. A score in percent has penalties in percentage points: ``points``.
+
+Where a task means something else by a score, its words stand behind the name of the task; see `score_of`.
+"""
 
 MEASURES = {
     "agreement_top": MeasureWord(
@@ -160,7 +179,7 @@ TASKS = {
     "next_token": Word("NextToken", "the next token of a text"),
     "pixels": Word("Pixels", "one class a pixel"),
     "retrieval": Word("Retrieval", "which item of a gallery an embedding finds"),
-    "imitation": Word("Imitation", "the answers of the top's own network; no targets are read"),
+    "imitation": TaskWord("Imitation", "the answers of the top's own network; no targets are read", against_top=True),
 }
 """What the outputs of a network mean."""
 
@@ -173,107 +192,3 @@ SCHEMES = {
     "py": Word("py:package.module:function", "what a function of yours returns"),
 }
 """How networks are named that are no network folders."""
-
-_SETTINGS = {**FAMILIES, **MATCHINGS, **TASKS}
-
-
-def spoken(told: str) -> str:
-    """A setting for tables and figures, as Python would write it: what a record holds as JSON text.
-
-    Args:
-        told: the JSON of a setting, or of a list of them, which is a chain; empty for none. Other text is given back
-            as it stands.
-
-    Example:
-        >>> spoken('{"name": "affine", "kernel": 1}'), spoken('[{"name": "direct"}, {"name": "mine", "k": null}]')
-        ('Affine(kernel=1)', 'Direct(), then mine(k=None)')
-        >>> spoken(""), spoken("by hand")
-        ('none', 'by hand')
-    """
-    if not told:
-        return "none"
-    try:
-        found = json.loads(told)
-    except ValueError:
-        return told
-    chain = found if isinstance(found, list) else [found]
-    if not chain or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in chain):
-        return told
-    return ", then ".join(map(_called, chain))
-
-
-def _called(setting: dict[str, object]) -> str:
-    name = str(setting["name"])
-    told = ", ".join(f"{key}={value!r}" for key, value in setting.items() if key != "name")
-    return f"{_SETTINGS[name].title if name in _SETTINGS else name}({told})"
-
-
-def title_of(name: str) -> str:
-    """The title of a score or a measure; of an unknown one its name, in words.
-
-    Example:
-        >>> title_of("error"), title_of("cka"), title_of("top_5_error")
-        ('test error', 'linear CKA', 'top 5 error')
-    """
-    known = SCORES.get(name) or MEASURES.get(name)
-    return known.title if known else name.replace("_", " ")
-
-
-def unit_of(name: str) -> str:
-    """The unit of a score's penalty or of a measure; empty of an unknown one."""
-    known = SCORES.get(name) or MEASURES.get(name)
-    return known.unit if known else ""
-
-
-def value_unit(score: str, unit: str) -> str:
-    """The unit of a score's values, where that of its penalty is ``unit``: a difference of percentages is in points.
-
-    Example:
-        >>> value_unit("error", "points"), value_unit("loss", "nats"), value_unit("R²", "R²")
-        ('%', 'nats', '')
-    """
-    return "" if unit == title_of(score) else "%" if unit == "points" else unit
-
-
-def with_unit(text: str, unit: str) -> str:
-    """A title with the unit of what is under it.
-
-    Example:
-        >>> with_unit("penalty", "points"), with_unit("R²", "R²"), with_unit("penalty", "")
-        ('penalty, points', 'R²', 'penalty')
-    """
-    return text if unit in ("", text) else f"{text}, {unit}"
-
-
-def amount(score: str, unit: str) -> str:
-    """What a penalty of a score counts.
-
-    Example:
-        >>> amount("error", "points"), amount("R²", "R²"), amount("perplexity", "")
-        ('points of test error', 'R²', 'test perplexity')
-    """
-    title = title_of(score)
-    return title if unit in ("", title) else f"{unit} of {title}"
-
-
-def penalty_title(scores: Iterable[tuple[str, str]]) -> str:
-    """The title of an axis or a column of penalties.
-
-    Args:
-        scores: the score and the unit of each penalty; several of records that were judged by several tasks.
-
-    Example:
-        >>> penalty_title([("error", "points")]), penalty_title([("R²", "R²"), ("error", "points")]), penalty_title([])
-        ('penalty, points of test error', 'penalty, R² or points of test error', 'penalty')
-    """
-    return with_unit("penalty", " or ".join(dict.fromkeys(amount(*each) for each in scores)))
-
-
-def decimals(unit: str) -> int:
-    """How many decimals of a penalty are shown.
-
-    Example:
-        >>> f"{1.23456:+.{decimals('points')}f} points, {0.123456:+.{decimals('nats')}f} nats"
-        '+1.23 points, +0.1235 nats'
-    """
-    return 2 if unit == "points" else 4
