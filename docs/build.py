@@ -20,6 +20,7 @@ import reproduction
 import speed
 
 import modelstitch as ms
+import networks
 from modelstitch.figures import connectivity_curves
 from modelstitch.vocabulary import spoken
 
@@ -127,6 +128,7 @@ def tables() -> dict[str, str]:
         "reproduction_made": reproduction.made_with(),
         **speed.tables(),
         **real.tables(),
+        **networks.tables(),
     }
 
 

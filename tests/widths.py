@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from modelstitch.cut import capture
+from modelstitch.cut import Capture, capture
 
 
 @dataclass
@@ -40,7 +40,11 @@ def compared_widths(narrow: nn.Module, wide: nn.Module, example: Any, *, blocks:
         example: what both take.
         blocks: look at one cut a block alone.
     """
-    one, other = capture(narrow, example), capture(wide, example)
+    return compared_captures(capture(narrow, example), capture(wide, example), blocks=blocks)
+
+
+def compared_captures(one: Capture, other: Capture, *, blocks: bool = False) -> Widths:
+    """The same of two captures, the narrow one first."""
     found, by_name = Widths(), {cut.name: cut for cut in other.cuts}
     for cut in one.blocks if blocks else one.cuts:
         if cut.name not in by_name or len(by_name[cut.name].shape) != len(cut.shape):

@@ -7,6 +7,7 @@ from torch import nn
 from fixtures import captured, sentences, vectors
 from modelstitch.cut import capture
 from modelstitch.cut.frozen import frozen_view, standard_attention
+from modelstitch.errors import NotCuttable
 
 
 def test_every_length_may_vary_for_token_ids():
@@ -92,3 +93,25 @@ def test_the_view_is_a_second_tree_over_the_same_memory():
     assert view[0].weight.data_ptr() == network[0].weight.data_ptr()
     assert not view.training
     assert network.training
+
+
+class Spanned(nn.Module):
+    """Takes as much of a table as a number that it computes says, as DeBERTa does for its relative positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.body, self.head = nn.Embedding(50, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.table = nn.Parameter(torch.randn(16, 8))
+
+    def forward(self, ids):
+        h = self.body(self.embed(ids))
+        span = torch.arange(h.size(1)).max() + 1
+        near = self.table[8 - span : 8 + span]
+        return self.head(h + (h @ near.t()).softmax(-1).view(h.size(0), -1, near.size(0)) @ near)
+
+
+def test_a_length_that_no_axis_tells_is_named():
+    halves = capture(Spanned(), torch.randint(0, 50, (2, 7)))
+    told = r"the layers after a cut alone\nfound: a length, u\d+, that the tensor s.* which crosses there does not tell"
+    with pytest.raises(NotCuttable, match=told):
+        halves.top("body")

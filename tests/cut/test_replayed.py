@@ -543,3 +543,34 @@ def test_replayed_halves_are_pickled():
     for cut in halves.cuts:
         below, above = (pickle.loads(pickle.dumps(half)) for half in (halves.bottom(cut), halves.top(cut)))
         assert torch.equal(above(below(x)), network_of("branchy")(x)), cut.name
+
+
+class Tiring(nn.Module):
+    """Refuses export by a branch on values, and after some runs every further one."""
+
+    def __init__(self, runs):
+        super().__init__()
+        self.one, self.two, self.runs = nn.Linear(4, 4), nn.Linear(4, 2), runs
+
+    def forward(self, x):
+        h = self.one(x)
+        # Out of the sight of those who put a network back as it was.
+        RUNS.append(1)
+        if len(RUNS) > self.runs:
+            raise RuntimeError("too tired\nand more lines")
+        return self.two(-h if h.sum() > 1e9 else h)
+
+
+RUNS = []
+
+
+@pytest.mark.filterwarnings("ignore:Tiring is replayed")
+def test_a_network_that_fails_under_hooks_says_so_in_three_lines():
+    RUNS.clear()
+    capture(Tiring(100), torch.randn(2, 4))
+    # The last run tries the one place, and the run before takes what crosses there.
+    most = len(RUNS) - 2
+    RUNS.clear()
+    told = r"to cut Tiring\nfound: that torch.export refuses it: .* fails when it is run by hooks: too tired\ndo:"
+    with pytest.raises(NotCuttable, match=told):
+        capture(Tiring(most), torch.randn(2, 4))

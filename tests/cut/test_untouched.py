@@ -171,3 +171,28 @@ def test_compiled_networks_are_refused_with_what_to_give_instead(way):
         f"found: a network compiled by torch.jit{place}, whose layers cannot be read",
         "do:    give the eager network that was passed to torch.jit.script or torch.jit.trace",
     ]
+
+
+class Hooking(nn.Module):
+    """Hooks a layer when it first runs, and notes that it did, as transformers does to gather hidden states."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        if "hooked" not in vars(self):
+            self.one.register_forward_hook(lambda module, inputs, output: output + 1)
+            self.hooked = True
+        return self.two(self.one(x))
+
+
+def test_hooks_that_a_network_gives_itself_do_not_pile_up():
+    network, x = Hooking(), vectors(3)
+    halves = capture(network, x)
+    assert not network.one._forward_hooks
+    assert not halves.replayed
+    found = [halves.top(cut)(halves.bottom(cut)(x)) for cut in halves.cuts]
+    right = network.requires_grad_(False)(x)
+    assert all(torch.equal(one, right) for one in found)
+    assert torch.equal(halves.view(x), right)

@@ -1,15 +1,12 @@
-"""What these tests need beside the library: timm, torchvision and transformers; `make zoo` installs them. No download.
+"""What these tests need beside the library, timm, torchvision and transformers, is what `make zoo` installs."""
 
-On a torch without CUDA, torchvision misses two operators that its own binary would bring; they are never called here.
-"""
-
+import operators  # noqa: F401
 import pytest
 import torch
 
-OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-for name in ("nms", "qnms"):
-    if not hasattr(torch.ops.torchvision, name):
-        OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quarter: the stable quarter of the catalogue that every check looks at")
 
 
 @pytest.fixture(autouse=True)

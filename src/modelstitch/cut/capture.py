@@ -23,7 +23,7 @@ from modelstitch.cut.part import Bottom, Top
 from modelstitch.cut.place import Cut
 from modelstitch.cut.replayed import Replayed
 from modelstitch.cut.untouched import run_untouched
-from modelstitch.errors import NotCuttable, ShapeMismatch
+from modelstitch.errors import NotCuttable, ShapeMismatch, StitchError
 from modelstitch.support.modes import own_modes
 from modelstitch.support.tensors import Kind
 
@@ -70,7 +70,19 @@ def _found(network: nn.Module, view: nn.Module, args: tuple[Tensor, ...], kwargs
         fresh = frozen_view(network)
         if calling_of(view):
             called_as(fresh, plan_of(view))
-        return Replayed(fresh, args, kwargs, str(reason))
+        return _replayed(fresh, args, kwargs, str(reason))
+
+
+def _replayed(view: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], reason: str) -> Capture:
+    try:
+        return Replayed(view, args, kwargs, reason)
+    except StitchError:
+        raise
+    except Exception as problem:  # the network's own: it ran before, and may refuse to run under hooks
+        told = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        found = f"that {reason}, and that it fails when it is run by hooks: {told}"
+        do = "make it exportable by torch.export, or report it with the whole error"
+        raise NotCuttable(f"to cut {type(view).__name__}", found, do) from problem
 
 
 def cuts(network: nn.Module, example: Example, *, every: bool = False) -> list[Cut]:

@@ -9,6 +9,8 @@ import sympy
 import torch
 from torch.fx import Graph, Node
 
+from modelstitch.errors import NotCuttable
+
 aten = torch.ops.aten
 SHAPE_OPERATORS = frozenset({aten.sym_size.int, aten.sym_numel.default, aten.sym_stride.int})
 
@@ -99,6 +101,9 @@ def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
 
     Returns:
         An int, or the node that computes the length.
+
+    Raises:
+        NotCuttable: no axis of the tensor tells it: the network computed it from numbers.
     """
     if isinstance(wanted, int) or wanted.is_Integer:
         return int(wanted)
@@ -109,4 +114,6 @@ def size_from(graph: Graph, given: Node, source: Node, wanted: Any) -> Any:
             size = graph.call_function(aten.sym_size.int, (given, dim))
             scaled = graph.call_function(operator.mul, (size, int(ratio.p))) if ratio.p != 1 else size
             return graph.call_function(operator.floordiv, (scaled, int(ratio.q))) if ratio.q != 1 else scaled
-    raise ValueError(f"the length {wanted} cannot be told from a tensor of shape {tuple(source.meta['val'].shape)}")
+    shape = " × ".join(str(expression(source, dim)) for dim in range(source.meta["val"].ndim))
+    found = f"a length, {wanted}, that the tensor {shape} which crosses there does not tell"
+    raise NotCuttable("to take the layers after a cut alone", found, "cut where the network has not yet computed it")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from modelstitch.cut.frozen import SwitchingNorm
 
 _OF_EVERY_MODULE = frozenset(nn.Module().__dict__)
+_HOOKS = frozenset(name for name in _OF_EVERY_MODULE if "hooks" in name)
 
 
 @contextmanager
@@ -36,6 +37,10 @@ def own_state(view: nn.Module) -> Iterator[None]:
     """
     modules = [m for m in view.modules() if not isinstance(m, SwitchingNorm)]
     before = [(m, dict(m.__dict__), dict(m._buffers)) for m in modules]
+    # A network may hook itself when it first runs, and note that it did: both are forgotten, or it would do so again.
+    hooks = [
+        (held, dict(held)) for m in modules for name, held in vars(m).items() if name in _HOOKS and held is not None
+    ]
     copies: dict[int, Any] = {}
     try:
         for module, attributes, buffers in before:
@@ -49,6 +54,9 @@ def own_state(view: nn.Module) -> Iterator[None]:
             module.__dict__.update(attributes)
             module._buffers.clear()
             module._buffers.update(buffers)
+        for held, earlier in hooks:
+            held.clear()
+            held.update(earlier)
 
 
 def run_untouched(view: nn.Module, args: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> Any:
