@@ -66,6 +66,12 @@ class Samples(Examples):
         """The same examples for networks that normalise them themselves: bytes as ``x / white``, all else as it is."""
         return dataclasses.replace(self, mean=(0.0,), std=(self.white / 255,)) if self.mean else self
 
+    @property
+    def raw_moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """``mean`` and ``std`` in units of what `raw` gives: ``(raw - mean) / std`` is what is normalised here."""
+        mean, std = (tuple(255 / self.white * one for one in each) for each in (self.mean, self.std))
+        return mean, std
+
     def normalised(self, inputs: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "m ..."]:
         """Stored inputs turned into what a network sees: ``(x / 255 - mean) / std``, or as they are without a mean."""
         if not self.mean:

@@ -23,7 +23,7 @@ def on_raw(networks: Sequence[Network], examples: Examples) -> list[Network] | N
     own = [takes_raw(one.module) for one in networks]
     if not any(own):
         return None
-    mean, std = (examples.mean, examples.std) if isinstance(examples, Samples) else ((), ())
+    mean, std = examples.raw_moments if isinstance(examples, Samples) else ((), ())
     return [
         one if ready or not mean else replace(one, module=prepared(one.module, mean=mean, std=std))
         for one, ready in zip(networks, own, strict=True)
