@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from fixtures import NETWORKS, answer, call, main, network_of, sides
 from modelstitch.cut import blueprint, capture, capture_of
 from modelstitch.cut.likeness import likeness
 from modelstitch.networks import untrained
+from modelstitch.stitched import Stitched
 from modelstitch.support.seeding import seeded
 
 
@@ -94,6 +96,28 @@ def test_an_untrained_twin_and_a_second_call_are_no_exports(exports):
     for one in (network, untrained(network), network):
         capture(one, X)
     assert len(exports) == 1
+
+
+@pytest.mark.parametrize("at", ["input", "1", "output"])
+def test_stitched_networks_are_alike_where_their_halves_are(at, exports):
+    halves = [capture(mlp(seed=seed), X) for seed in (0, 1)]
+    made = [
+        Stitched(below.bottom(at), Scale(), above.top(at)).eval() for below, above in itertools.permutations(halves)
+    ]
+    for one in made:
+        found = capture(one, X)
+        assert found.replayed == ""
+        torch.testing.assert_close(joined(found, found.cuts[0], X), one(X), rtol=0, atol=0)
+    assert len(exports) == 2
+    bent = [capture(mlp(nn.Tanh()), X), halves[1]]
+    other = Stitched(bent[0].bottom("output"), Scale(), bent[1].top("output")).eval()
+    straight = Stitched(halves[0].bottom("output"), Scale(), halves[1].top("output")).eval()
+    assert likeness(other, (X,), {}) not in (None, likeness(straight, (X,), {}))
+
+
+class Scale(nn.Module):
+    def forward(self, x):
+        return x * 2
 
 
 class Deaf(nn.Module):

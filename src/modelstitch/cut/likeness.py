@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from modelstitch.cut.run import Run
+from modelstitch.cut.spelling import spelled
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, type, BuiltinFunctionType)
 # What every module holds: its tensors and modules, which are looked at by themselves, and hooks.
@@ -63,9 +67,19 @@ def _made(module: nn.Module) -> Hashable:
     held = vars(module)
     if held["_forward_hooks"] or held["_forward_pre_hooks"]:
         raise _Unknown
+    if isinstance(module, Run):
+        return (Run, module.training, _of(_spelled(module)), _of(module.containers))
     settings = tuple((name, _of(value)) for name, value in sorted(held.items()) if name not in _COMMON)
     passing = tuple(sorted(held["_non_persistent_buffers_set"]))
     return (type(module), type(module).forward, module.training, settings, passing)
+
+
+def _spelled(run: Run) -> Any:
+    """What a half of a network is made of: its class and its code are its own, and tell nothing."""
+    try:
+        return spelled(run.graph)
+    except ValueError as problem:
+        raise _Unknown from problem
 
 
 def _of(value: Any) -> Hashable:
@@ -76,4 +90,6 @@ def _of(value: Any) -> Hashable:
         return (type(value), *map(_of, value))
     if type(value) is dict:
         return (dict, *((_of(key), _of(one)) for key, one in value.items()))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return (type(value), *(_of(getattr(value, field.name)) for field in dataclasses.fields(value)))
     raise _Unknown
