@@ -29,7 +29,7 @@ bench: .venv/.stamp .zoo/.stamp  ## time everything against its floor, the naive
 zoo: .zoo/.stamp  ## test on networks of timm, torchvision and transformers; about 20 minutes
 	$(ZOO) -m pytest tests/zoo
 
-zoo-quarter: .zoo/.stamp  ## the same on a quarter of these networks; about a minute
+zoo-quarter: .zoo/.stamp  ## the same on a quarter of these networks; about two minutes
 	$(ZOO) -m pytest tests/zoo/test_networks.py -m quarter
 
 docs: .venv/.stamp  ## redraw the figures and tables of README and docs from results/

@@ -122,15 +122,15 @@ def speech() -> tuple[ms.Arrays, ms.Arrays]:
 
 
 def run(store: ms.Store) -> ms.Records:
-    """One layer left out, two, or all, with an affine map in their place; then one, with nothing in its place."""
+    """One layer left out, or all, with an affine map in their place, and with nothing in their place."""
     networks = {"encoder": encoder()}
     train, test = speech()
-    steps = (1, 2, LAYERS)
+    steps = (1, LAYERS)
     pairs = [(PLACES[at], PLACES[at + step]) for step in steps for at in range(LAYERS + 1 - step)]
     asked: dict[str, Any] = {"task": ms.Imitation(by="squared"), "by": ms.Direct(), "store": store}
     tried = [(family, *pair) for family in (ms.Affine(), ms.Identity()) for pair in pairs]
     # The control: nothing is left out.
-    tried += [(ms.Identity(), at, at) for at in PLACES]
+    tried += [(ms.Identity(), at, at) for at in (PLACES[0], PLACES[-1])]
     return ms.Records(
         ms.stitch(f"encoder@{below} -> encoder@{above}", networks, train, test, family=family, **asked)
         for family, below, above in tried

@@ -97,7 +97,7 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
     ("repvgg_a0", {}, {}, 64),
     ("lambda_resnet26t", {}, {}, 128),
     ("convit_tiny", {"img_size": 64, "embed_dim": 48, "depth": 3, "local_up_to_layer": 2}, {"embed_dim": 96}, 64),
-    ("crossvit_tiny_240", {"depth": ((1, 1, 0),), "embed_dim": (24, 48)}, {"embed_dim": (48, 96)}, 240),
+    ("crossvit_tiny_240", {"depth": ((1, 1, 0),), "embed_dim": (24, 48)}, {}, 240),
     ("darknet17", {}, {}, 64),
     ("dla46_c", {}, {}, 64),
     ("efficientformerv2_s0", {"depths": (1, 1, 1, 1), "num_vit": 1}, {}, 224),
