@@ -43,8 +43,9 @@ def capture(network: nn.Module, example: Example, *, kinds: Mapping[str, Kind] |
 
     Returns:
         The captured network, whose halves together equal it bit for bit as it is when frozen: with weights that take
-        no gradient (``network.requires_grad_(False)``), else its own answer may differ in the last digit. Capture once
-        and take many halves: ``capture(A, x).bottom("layer2.1")``.
+        no gradient (``network.requires_grad_(False)``), else its own answer may differ in the last digit; so may that
+        of ``nn.TransformerEncoder``, whose fused layers (``torch.backends.mha``) halves do not use. Take many halves
+        of one capture: ``capture(A, x).bottom("layer2.1")``. Networks made alike share one export.
 
     Raises:
         NotCuttable: the network can neither be exported nor replayed.
