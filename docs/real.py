@@ -21,6 +21,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "results" / "real"
 TITLES = {
     "minilm": "MiniLM of six and of three layers, on definitions of nouns in 14 categories",
     "crepe": "CREPE in two widths, stitched at each of its six convolutions",
+    "whisper": "Whisper's encoder with one of its four layers left out, or all of them",
     "digits": "Two digit networks trained on two collections: what one loses on the other's bottom",
 }
 """The networks with real weights, and what heads the figure of each."""
