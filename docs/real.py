@@ -15,7 +15,7 @@ import pandas as pd
 import modelstitch as ms
 from modelstitch.figures.series import COLOURS, SHAPES
 from modelstitch.figures.style import GREY, styled, wrapped
-from modelstitch.vocabulary import amount, decimals, penalty_title, spoken, title_of, value_unit
+from modelstitch.vocabulary import amount, decimals, penalty_title, score_of, spoken, title_of, value_unit
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "real"
 TITLES = {
@@ -89,14 +89,15 @@ def _about(rows: pd.DataFrame) -> str:
     """What a penalty of one task counts, the scores of the whole networks, and the self-stitches."""
     ok = rows[rows["status"] == "ok"]
     score, unit = ok["score"].iloc[0], ok["unit"].iloc[0]
-    digits, of = decimals(unit), value_unit(score, unit)
+    words = score_of(str(score), str(ok["task"].iloc[0]))
+    digits, of = decimals(unit), value_unit(words, unit)
     asked, own = ok[ok["control"] == ""], ok[ok["control"] == "self"]
     bases = [
         f"{name} {value:.{digits}f}" for name, value in asked.groupby("top_network")[f"{score}_top"].first().items()
     ]
     told = [
-        f"penalty in {amount(score, unit)}, with its 95 % paired bootstrap interval over the test examples.",
-        f"The whole networks, {title_of(score)}{f' in {of}' if of else ''}: {', '.join(bases)}.",
+        f"penalty in {amount(words, unit)}, with its 95 % paired bootstrap interval over the test examples.",
+        f"The whole networks, {title_of(words)}{f' in {of}' if of else ''}: {', '.join(bases)}.",
     ]
     if json.loads(rows["task"].iloc[0])["name"] == "imitation":
         whole = asked[asked["bottom_network"] != asked["top_network"]].groupby("pair", sort=False)[f"{score}_bottom"]
@@ -155,7 +156,7 @@ def _panel(rows: pd.DataFrame, ways: list[str], title: str) -> alt.LayerChart:
     x = alt.X("x:Q", title=None, axis=ticks, scale=alt.Scale(domain=[-0.5, len(places) - 0.5], nice=False))
     colour = alt.Color("way:N", title=None, scale=alt.Scale(domain=ways, range=[*COLOURS[: len(ways)]]))
     shape = alt.Shape("way:N", title=None, scale=alt.Scale(domain=ways, range=[*SHAPES[: len(ways)]]))
-    score = [(str(rows["score"].iloc[0]), str(rows["unit"].iloc[0]))]
+    score = [(score_of(str(rows["score"].iloc[0]), str(rows["task"].iloc[0])), str(rows["unit"].iloc[0]))]
     # Between the stitchings and what fails lie factors of a hundred, on both sides of 0.
     scale = alt.Scale(type="symlog", constant=_LINEAR)
     # Vega leaves out every second tick where there are more than it would set itself.
