@@ -10,7 +10,7 @@ a seed, between the pitches that CREPE's bins span from 65 to 1,000 Hz. The labe
 own training target, a bell of 25 cents about the true pitch, is above one half: three of 360.
 Expected: an affine map costs little both ways, the identity is not possible (no two widths are equal), an untrained
 bottom costs all that is to be lost from the second convolution on.
-Time: five minutes on one core.
+Time: three minutes of stitching on one core, by the seconds in the records.
 """
 
 from __future__ import annotations

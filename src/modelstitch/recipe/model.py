@@ -103,6 +103,10 @@ class TrainedNetwork(_Part):
     freeze: list[Pattern] = []
     kinds: Kinds = {}
 
+    def trained_alike(self) -> TrainedNetwork:
+        """The same without its seed, its checkpoint and its kinds: networks that share the rest are trained alike."""
+        return self.model_copy(update={"checkpoint": None, "seeds": [0], "kinds": {}})
+
 
 class GivenNetwork(_Part):
     """A network that exists already.

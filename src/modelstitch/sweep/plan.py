@@ -161,6 +161,5 @@ def _training(name: str, trained: dict[str, tuple[TrainedNetwork, int]]) -> Trai
 
 def _checkpoints(asked: TrainedNetwork, trained: Sequence[tuple[TrainedNetwork, int]]) -> tuple[int, ...]:
     """The epochs that networks of the same schedule are used at, so that one training serves them all."""
-    alike: dict[str, object] = {"checkpoint": None, "seeds": [0], "kinds": {}}
-    same = [one for one, _ in trained if one.model_copy(update=alike) == asked.model_copy(update=alike)]
+    same = [one for one, _ in trained if one.trained_alike() == asked.trained_alike()]
     return tuple(sorted({one.checkpoint for one in same if one.checkpoint}))

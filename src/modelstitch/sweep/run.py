@@ -95,10 +95,7 @@ def _waves(jobs: Sequence[Training]) -> list[list[Job]]:
 
 def trainings(plan: Plan) -> list[Training]:
     """One training for all networks that differ in their checkpoint alone."""
-    alike = {
-        (str(one.asked.model_copy(update={"checkpoint": None, "seeds": [0], "kinds": {}})), one.seed): one
-        for one in plan.trainings
-    }
+    alike = {(str(one.asked.trained_alike()), one.seed): one for one in plan.trainings}
     return list(alike.values())
 
 
